@@ -1,0 +1,70 @@
+"""Callbacks that somebody may cancel.
+
+Owns asyncio's two kinds of handle, made cheaply. `asyncio.Handle.__init__` asks the loop for its debug flag and fills
+nine slots; for a callback that does little, that is most of what it costs. So outside debug mode handles are made
+without `__init__`, by `make_handle` and by the loop's own hot path; in debug mode the loop makes asyncio's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any
+
+__all__ = ["Handle", "TimerHandle", "make_handle"]
+
+
+class Handle(asyncio.Handle):
+    """A callback in the queue. It is cancelled if it holds no callback any more."""
+
+    __slots__ = ()
+    # In place of the slots of these names, which then need no filling: they only hold something in debug mode.
+    _repr = None
+    _source_traceback = None
+    __init__ = object.__init__  # type: ignore[assignment]  # see the module's docstring
+
+    @property
+    def _cancelled(self) -> bool:  # type: ignore[override]  # in place of a slot, too
+        return self._callback is None
+
+    def cancel(self) -> None:
+        """Cancel the callback; cancelling twice is fine."""
+        self._callback = None  # type: ignore[assignment]  # asyncio does the same
+        self._args = None  # type: ignore[assignment]  # as above
+
+
+class TimerHandle(asyncio.TimerHandle):
+    """A callback with a deadline."""
+
+    __slots__ = ()
+    _repr = None
+    _source_traceback = None
+    __init__ = object.__init__  # type: ignore[assignment]  # as above
+
+    @property
+    def _cancelled(self) -> bool:  # type: ignore[override]  # as above
+        return self._callback is None
+
+    def cancel(self) -> None:
+        """Cancel the timer; cancelling twice is fine."""
+        if self._callback is not None:
+            self._callback = None  # type: ignore[assignment]  # as above
+            self._args = None  # type: ignore[assignment]  # as above
+            self._loop._timer_handle_cancelled(self)
+
+    # Two timers are equal if they are the same; asyncio's comparison of all they hold is for its heap.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+def make_handle(
+    loop: asyncio.AbstractEventLoop, callback: Callable[..., object], args: tuple[Any, ...], context: Context
+) -> Handle:
+    """Return a handle to run `callback(*args)` in `context`."""
+    handle: Any = Handle()  # type: ignore[call-arg]  # see above
+    handle._callback = callback
+    handle._args = args
+    handle._context = context
+    handle._loop = loop
+    return handle  # type: ignore[no-any-return]  # Any, since the stubs have no such slots

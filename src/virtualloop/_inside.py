@@ -1,0 +1,85 @@
+"""What a coroutine on the loop calls: advance(), run_until_idle() and choose().
+
+Owns these three functions; the loop does the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from virtualloop._loop import VirtualLoop
+from virtualloop._private import get_running_loop
+
+__all__ = ["advance", "choose", "run_until_idle"]
+
+_T = TypeVar("_T")
+
+
+async def advance(seconds: float) -> None:
+    """Let `seconds` of virtual time pass; resume last, after all else that is due by then has settled.
+
+    `advance(0)` settles the present instant. Raises TypeError or ValueError for what is no length of time, and
+    RuntimeError where no VirtualLoop runs.
+
+    Example:
+
+        async def main():
+            task = asyncio.create_task(asyncio.sleep(5, "done"))
+            await virtualloop.advance(5)
+            assert task.done()
+
+        asyncio.run(main(), loop_factory=VirtualLoop)
+    """
+    await _running("advance")._settler(seconds)
+
+
+async def run_until_idle() -> None:
+    """Resume when nothing else is left that could ever run: no callback, no timer, no job in a thread.
+
+    Tasks that wait for something that only the caller can give stay blocked. Raises RuntimeError where no VirtualLoop
+    runs.
+
+    Example:
+
+        async def main():
+            queue = asyncio.Queue()
+            consumer = asyncio.create_task(queue.get())
+            await virtualloop.run_until_idle()
+            assert not consumer.done()      # it waits for us
+            queue.put_nowait("item")
+            assert await consumer == "item"
+
+        asyncio.run(main(), loop_factory=VirtualLoop)
+    """
+    await _running("run_until_idle")._settler(None)
+
+
+def choose(options: Sequence[_T]) -> _T:
+    """Return one of `options`, by the schedule of the running loop: a decision of the test's own, replayed with the run.
+
+    `options[0]` without a seed, and where no VirtualLoop runs. Raises ValueError where there is nothing to choose from.
+
+    Example:
+
+        async def flaky_server():
+            return virtualloop.choose(["answer", "error", "silence"])
+    """
+    if not options:
+        raise ValueError("options must not be empty")
+    loop = get_running_loop()
+    if len(options) == 1 or not isinstance(loop, VirtualLoop):
+        return options[0]
+    return options[loop._choose(len(options), "user")]
+
+
+def _running(function: str) -> VirtualLoop:
+    loop = get_running_loop()
+    if loop is None:
+        raise RuntimeError(f"virtualloop.{function}() needs a running loop: from outside, call loop.{function}()")
+    if not isinstance(loop, VirtualLoop):
+        raise RuntimeError(
+            f"virtualloop.{function}() needs a VirtualLoop, and {loop!r} runs: "
+            f"asyncio.run(main(), loop_factory=VirtualLoop)"
+        )
+    return loop

@@ -1,0 +1,56 @@
+"""The private names of asyncio that an event loop cannot do without: all of them, each with its reason.
+
+Nothing else in this package may touch an underscore of somebody else's; a test compares the code with this list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+__all__ = ["ATTRIBUTES", "ThreadSafeHandle", "get_running_loop", "is_debug_mode", "set_running_loop"]
+
+#: What call_soon_threadsafe() returns: since Python 3.14 a handle that may be cancelled from another thread.
+ThreadSafeHandle: type[asyncio.Handle] = getattr(asyncio.events, "_ThreadSafeHandle", asyncio.Handle)
+
+
+# asyncio documents these two as "for use by event loop implementations", and there is no other way to become the running
+# loop, or to ask for it without an exception where there is none. Looked up at each call, since tests replace them.
+
+
+def get_running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs in this thread, or None."""
+    return asyncio._get_running_loop()
+
+
+def set_running_loop(loop: asyncio.AbstractEventLoop | None) -> None:
+    """Make `loop` the one that runs in this thread."""
+    asyncio._set_running_loop(loop)
+
+
+def is_debug_mode() -> bool:
+    """Return whether the environment asks for debug mode; asyncio's own function, which its tests replace."""
+    return asyncio.coroutines._is_debug_mode()  # type: ignore[attr-defined,no-any-return]  # not in the stub
+
+
+#: Attributes of asyncio's and threading's objects, and why each one is used.
+ATTRIBUTES = {
+    "_get_running_loop": "see above",
+    "_set_running_loop": "see above",
+    "_is_debug_mode": "see above",
+    "_ThreadSafeHandle": "see above",
+    "_callback": "Handle: whoever runs a handle has to read what it holds; cancel() empties it",
+    "_args": "Handle: as _callback",
+    "_context": "Handle: as _callback",
+    "_cancelled": "Handle: as _callback; read directly because the run loop reads it for each timer",
+    "_loop": "Handle: a handle made without asyncio.Handle.__init__, which costs as much as the callback it holds",
+    "_run": "Handle: runs a callback and reports what it raises, in debug mode",
+    "_source_traceback": "Handle, Task: where it was created, in debug mode; loops trim their own frames from it",
+    "_when": "TimerHandle: as _loop",
+    "_scheduled": "TimerHandle: whether a cancellation has to be told to the timers",
+    "_timer_handle_cancelled": "AbstractEventLoop: TimerHandle.cancel() calls it",
+    "_log_destroy_pending": "Task: run_until_complete() owns the task it made, so its destruction is no accident",
+    "_waiters": "threading.Condition: the one way to tell a thread that waits from one that was woken and has not run",
+    "_count": "_thread: the number of threads, for the check before each jump of the clock that mostly finds none",
+    "_current_frames": "sys: documented, and the only way to see what a thread does",
+    "_getframe": "sys: documented, for the warning that names the caller's line",
+}

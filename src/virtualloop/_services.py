@@ -1,0 +1,324 @@
+"""What an asyncio loop offers beside running: errors, debug mode, executors, async generators, signals.
+
+Owns these services and the state of the loop as a whole (open, running, in debug mode), and imitates stock asyncio's
+texts. Logs where stock asyncio logs (`asyncio.base_events.logger`). Knows nothing of time and order; whatever it has to run, it gives to call_soon().
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import inspect
+import os
+import sys
+import threading
+import time
+import traceback
+import warnings
+import weakref
+from collections.abc import AsyncGenerator, Callable
+from contextvars import Context
+from typing import Any, TypeVar
+
+from virtualloop._private import get_running_loop, is_debug_mode
+from virtualloop._signals import Signals, check_signal
+from virtualloop._threads import Threads
+from virtualloop._unsupported import Outside
+
+__all__ = ["Services", "check_callback", "real_time", "trim", "trimmed"]
+
+_T = TypeVar("_T")
+_HandleT = TypeVar("_HandleT", bound=asyncio.Handle)
+_ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
+
+#: How many frames of a coroutine's creation debug mode keeps; as many as stock asyncio.
+ORIGIN_DEPTH = 10
+
+# Kept from before anyone can put it on a virtual clock: how long a callback takes is a matter of real time.
+real_time = time.monotonic
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class Services(Outside):
+    """The part of VirtualLoop that has nothing to do with time and order."""
+
+    def _open(self, thread_patience: float) -> None:
+        self._threads = Threads(patience=thread_patience)
+        self._thread_id: int | None = None
+        self._signals: Signals | None = None
+        self._exception_handler: _ExceptionHandler | None = None
+        self._current_handle: asyncio.Handle | None = None
+        self._default_executor: concurrent.futures.ThreadPoolExecutor | None = None
+        self._executor_shutdown_called = False
+        # By number, because a WeakSet would give them back by address.
+        self._asyncgens: weakref.WeakValueDictionary[int, AsyncGenerator[Any, Any]] | None = None
+        self._asyncgen_number = 0
+        self._asyncgens_shutdown_called = False
+        self._origin_depth: int | None = None
+        #: In debug mode, a callback that takes longer than this, in real seconds, is logged.
+        self.slow_callback_duration = 0.1
+        self._closed = False
+        self._debug = is_debug_mode()
+        #: Whether call_soon() and its kin have anything to check: debug mode is on, or the loop is closed.
+        self._checked = self._debug
+
+    def _close_services(self) -> None:
+        if self._signals is not None:
+            self._signals.clear()
+        self._closed = True
+        self._checked = True
+        self._executor_shutdown_called = True
+        executor = self._default_executor
+        if executor is not None:
+            self._default_executor = None
+            executor.shutdown(wait=False)
+
+    # --- checks -------------------------------------------------------------------------------------------------------
+
+    def is_running(self) -> bool:
+        """Return whether the loop is running."""
+        return self._thread_id is not None
+
+    def is_closed(self) -> bool:
+        """Return whether the loop was closed."""
+        return self._closed
+
+    def _check_closed(self) -> None:
+        if self._closed:
+            raise RuntimeError("Event loop is closed")
+
+    def _check_running(self) -> None:
+        if self.is_running():
+            raise RuntimeError("This event loop is already running")
+        if get_running_loop() is not None:
+            raise RuntimeError("Cannot run the event loop while another loop is running")
+
+    def _check_outside(self, method: str) -> None:
+        self._check_closed()
+        if get_running_loop() is self:
+            raise RuntimeError(
+                f"loop.{method}() drives the loop from outside, and it is running: in a coroutine, "
+                f"await virtualloop.{method}() instead"
+            )
+        self._check_running()
+
+    def _check_thread(self) -> None:
+        if self._thread_id is not None and threading.get_ident() != self._thread_id:
+            raise RuntimeError("Non-thread-safe operation invoked on an event loop other than the current one")
+
+    # --- debug mode ---------------------------------------------------------------------------------------------------
+
+    def get_debug(self) -> bool:
+        """Return whether debug mode is on."""
+        return self._debug
+
+    def set_debug(self, enabled: bool) -> None:
+        """Turn debug mode on or off."""
+        self._debug = enabled
+        self._checked = enabled or self._closed
+        if self.is_running():
+            self._leave = True  # to the other body of the run loop
+            self.call_soon_threadsafe(self._track_origins, enabled)
+
+    def _track_origins(self, enabled: bool) -> None:
+        if enabled and self._origin_depth is None:
+            self._origin_depth = sys.get_coroutine_origin_tracking_depth()
+            sys.set_coroutine_origin_tracking_depth(ORIGIN_DEPTH)
+        elif not enabled and self._origin_depth is not None:
+            sys.set_coroutine_origin_tracking_depth(self._origin_depth)
+            self._origin_depth = None
+
+    # --- errors -------------------------------------------------------------------------------------------------------
+
+    def set_exception_handler(self, handler: _ExceptionHandler | None) -> None:
+        """Have `handler(loop, context)` told of errors that nobody else will see; None restores the default."""
+        if handler is not None and not callable(handler):
+            raise TypeError(f"A callable object or None is expected, got {handler!r}")
+        self._exception_handler = handler
+
+    def get_exception_handler(self) -> _ExceptionHandler | None:
+        """Return the exception handler, or None if the default one is in use."""
+        return self._exception_handler
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        """Log the error that `context` describes, in the words of stock asyncio."""
+        message = context.get("message") or "Unhandled exception in event loop"
+        exception = context.get("exception")
+        exc_info: Any = (type(exception), exception, exception.__traceback__) if exception is not None else False
+        current = self._current_handle
+        if "source_traceback" not in context and current is not None and current._source_traceback:
+            context["handle_traceback"] = current._source_traceback
+        lines = [message]
+        for key in sorted(context):
+            value = context[key]
+            if key == "source_traceback":
+                value = "Object created at (most recent call last):\n" + _formatted(value)
+            elif key == "handle_traceback":
+                value = "Handle created at (most recent call last):\n" + _formatted(value)
+            elif key in ("message", "exception"):
+                continue
+            else:
+                value = repr(value)
+            lines.append(f"{key}: {value}")
+        asyncio.base_events.logger.error("\n".join(lines), exc_info=exc_info)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Tell the exception handler of the error that `context` describes, in the context it happened in."""
+        if self._exception_handler is None:
+            try:
+                self.default_exception_handler(context)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException:
+                asyncio.base_events.logger.error("Exception in default exception handler", exc_info=True)
+            return
+        try:
+            owner = next((context[key] for key in ("task", "future", "handle") if context.get(key) is not None), None)
+            where: Context | None = owner.get_context() if hasattr(owner, "get_context") else None
+            if where is not None and hasattr(where, "run"):
+                where.run(self._exception_handler, self, context)
+            else:
+                self._exception_handler(self, context)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            try:
+                self.default_exception_handler(
+                    {"message": "Unhandled error in exception handler", "exception": exc, "context": context}
+                )
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException:
+                asyncio.base_events.logger.error(
+                    "Exception in default exception handler while handling an unexpected error in custom exception "
+                    "handler",
+                    exc_info=True,
+                )
+
+    # --- executors ----------------------------------------------------------------------------------------------------
+
+    def run_in_executor(
+        self, executor: concurrent.futures.Executor | None, func: Callable[..., _T], *args: Any
+    ) -> asyncio.Future[_T]:
+        """Run `func(*args)` in the executor, in a real thread, while the clock stands still; return a future.
+
+        Results come in when the loop has nothing else to do, in the order in which the calls were made, however long
+        each one takes.
+        """
+        self._check_closed()
+        if self._debug:
+            check_callback(func, "run_in_executor")
+        if executor is None:
+            if self._executor_shutdown_called:
+                raise RuntimeError("Executor shutdown has been called")
+            if self._default_executor is None:
+                self._default_executor = concurrent.futures.ThreadPoolExecutor(thread_name_prefix="asyncio")
+            executor = self._default_executor
+        return asyncio.wrap_future(self._threads.submit(executor, func, args), loop=self)
+
+    def set_default_executor(self, executor: concurrent.futures.ThreadPoolExecutor) -> None:  # type: ignore[override]  # asyncio takes only this kind too, whatever its stub says
+        """Use `executor` where run_in_executor() is given None."""
+        if not isinstance(executor, concurrent.futures.ThreadPoolExecutor):
+            raise TypeError("executor must be ThreadPoolExecutor instance")
+        self._default_executor = executor
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait until the default executor's threads have ended, at most `timeout` seconds of virtual time."""
+        self._executor_shutdown_called = True
+        executor = self._default_executor
+        if executor is None:
+            return
+        # A thread of its own waits for the executor's threads, in an executor because that is what jobs run in.
+        waiting = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="virtualloop shutdown")
+        try:
+            async with asyncio.timeout(timeout):
+                await self.run_in_executor(waiting, executor.shutdown)
+        except TimeoutError:
+            warnings.warn(
+                f"The executor did not finishing joining its threads within {timeout} seconds.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            executor.shutdown(wait=False)
+        finally:
+            waiting.shutdown(wait=False)
+
+    # --- async generators ---------------------------------------------------------------------------------------------
+
+    async def shutdown_asyncgens(self) -> None:
+        """Close all async generators that are still alive, in the order in which they were first iterated."""
+        self._asyncgens_shutdown_called = True
+        if not self._asyncgens:
+            return
+        closing = list(self._asyncgens.values())
+        self._asyncgens.clear()
+        results = await asyncio.gather(*[agen.aclose() for agen in closing], return_exceptions=True)
+        for result, agen in zip(results, closing, strict=True):
+            if isinstance(result, Exception):
+                self.call_exception_handler(
+                    {
+                        "message": f"an error occurred during closing of asynchronous generator {agen!r}",
+                        "exception": result,
+                        "asyncgen": agen,
+                    }
+                )
+
+    def _asyncgen_starts(self, agen: AsyncGenerator[Any, Any]) -> None:
+        if self._asyncgens_shutdown_called:
+            warnings.warn(
+                f"asynchronous generator {agen!r} was scheduled after loop.shutdown_asyncgens() call",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+        if self._asyncgens is None:
+            self._asyncgens = weakref.WeakValueDictionary()
+        self._asyncgen_number += 1
+        self._asyncgens[self._asyncgen_number] = agen
+
+    def _asyncgen_dies(self, agen: AsyncGenerator[Any, Any]) -> None:
+        # Its weak reference is gone already.
+        if not self.is_closed():
+            self.call_soon_threadsafe(self.create_task, agen.aclose())  # type: ignore[arg-type]  # aclose() is a coroutine in all but name
+
+    # --- signals ------------------------------------------------------------------------------------------------------
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+        """Run `callback(*args)` on the loop whenever the signal arrives. Main thread only."""
+        self._check_closed()
+        if self._signals is None:
+            self._signals = Signals(self.call_soon, self._queue_handle)
+        self._signals.add(sig, callback, trimmed(asyncio.Handle(callback, args, self, None)))
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Restore the default for the signal; return whether there was a handler."""
+        if self._signals is None:
+            check_signal(sig)
+            return False
+        return self._signals.remove(sig)
+
+
+def check_callback(callback: object, method: str) -> None:
+    """Raise TypeError for what cannot be called back, in the words of stock asyncio."""
+    if asyncio.iscoroutine(callback) or inspect.iscoroutinefunction(callback):
+        raise TypeError(f"coroutines cannot be used with {method}()")
+    if not callable(callback):
+        raise TypeError(f"a callable object was expected by {method}(), got {callback!r}")
+
+
+def trimmed(handle: _HandleT) -> _HandleT:
+    """Return the handle, with this package's frames cut from its traceback in debug mode."""
+    if handle._source_traceback:  # type: ignore[attr-defined]  # not in the stub
+        trim(handle._source_traceback)  # type: ignore[attr-defined]  # as above
+    return handle
+
+
+def trim(stack: traceback.StackSummary) -> None:
+    """Cut this package's frames from the end of a traceback: users look for the line of theirs."""
+    while stack and stack[-1].filename.startswith(_PACKAGE):
+        del stack[-1]
+
+
+def _formatted(stack: traceback.StackSummary) -> str:
+    return "".join(traceback.format_list(stack)).rstrip()

@@ -1,0 +1,197 @@
+"""Tasks whose order in a set is the order of their creation.
+
+Owns the Task class of this loop, what it takes to have a user's task factory make such tasks, and how to tell a task's
+wake-up from a plain callback. Knows nothing of the loop beyond `_next_task_number()`.
+
+TaskGroup, asyncio.wait() and asyncio.run() keep tasks in sets and cancel them in the order of iteration. Tasks hash by
+address, so that order differs from run to run, whatever the seed. Here they hash by the number of their creation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import itertools
+import types
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["StandIn", "Task", "is_default_name", "is_first_step", "is_step", "number_of", "step_type", "wakeup_type"]
+
+#: Numbers for tasks of this class on a loop of another kind, where nothing depends on them.
+_elsewhere = itertools.count(1)
+
+_STOCK_TASK: type[asyncio.Task[Any]] = asyncio.Task
+
+if TYPE_CHECKING:
+    _TaskOfAny = asyncio.Task[Any]
+else:
+    _TaskOfAny = asyncio.Task
+
+
+def _number(loop: object) -> int:
+    number: Callable[[], int] | None = getattr(loop, "_next_task_number", None)
+    return next(_elsewhere) if number is None else number()
+
+
+class Task(_TaskOfAny):
+    """asyncio's task, hashed and named by the number of its creation on its loop."""
+
+    __slots__ = ("number",)
+
+    def __init__(
+        self,
+        coro: Coroutine[Any, Any, Any],
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        name: object = None,
+        **kwargs: Any,
+    ) -> None:
+        # Before asyncio's own __init__, which puts the task into a set and may run its first step.
+        self.number = _number(loop)
+        super().__init__(coro, loop=loop, name=f"Task-{self.number}" if name is None else name, **kwargs)  # type: ignore[arg-type]  # asyncio takes any object for a name
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+def number_of(task: asyncio.Task[Any]) -> int:
+    """Return the number of a task's creation; one that does not hash by it gets the next."""
+    return _number(task.get_loop()) if type(task).__hash__ is object.__hash__ else hash(task)
+
+
+def is_default_name(name: str) -> bool:
+    """Return whether `name` is one that asyncio gives, from a counter that all loops of the process share."""
+    return name.startswith("Task-") and name[5:].isdecimal()
+
+
+# --- which callback is what -------------------------------------------------------------------------------------------
+
+
+def _observe_step_type() -> type:
+    """Return the type of the callback that a new task gives to its loop; asyncio has no name for it."""
+    seen: list[object] = []
+
+    class Observer:
+        def get_debug(self) -> bool:
+            return False
+
+        def call_soon(self, callback: object, *, context: object) -> None:
+            seen.append(callback)
+
+        def call_exception_handler(self, context: object) -> None:
+            """Not a word about the task below, which is dropped before it starts."""
+
+    async def nothing() -> None:
+        """Never run."""
+
+    coro = nothing()
+    loop: Any = Observer()
+    _STOCK_TASK(coro, loop=loop, name="observed")
+    coro.close()
+    return type(seen[0])
+
+
+#: A task's first step, the one after a bare yield as in sleep(0), and the one that throws into it.
+step_type = _observe_step_type()
+#: A task's resumption by a future that it awaits is a built-in method of the task.
+wakeup_type = types.BuiltinMethodType
+
+
+def is_step(callback: object) -> bool:
+    """Return whether `callback` is a step of a task that nothing but the loop itself will ever hold."""
+    kind = type(callback)
+    return kind is step_type or (kind is wakeup_type and isinstance(callback.__self__, _STOCK_TASK))  # type: ignore[attr-defined]  # built-in methods have it
+
+
+def is_first_step(callback: Any) -> bool:
+    """Return whether this step of a task is its first."""
+    coro = callback.__self__.get_coro()
+    return inspect.iscoroutine(coro) and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED
+
+
+# --- a user's task factory --------------------------------------------------------------------------------------------
+
+
+class StandIn:
+    """A user's task factory, made to build tasks that hash by number.
+
+    asyncio's own eager factories are rebuilt around `Task`. Classes derived from asyncio.Task get the hash. And while
+    any other factory runs, `asyncio.Task` is `Task`, also under the name that the factory's module imported: an
+    instance of asyncio's own class, being written in C, can neither change its class nor its hash.
+    """
+
+    def __init__(self, factory: Callable[..., Any]) -> None:
+        self._factory = _rebuilt_if_eager(factory)
+        spaces = [vars(asyncio), vars(asyncio.tasks), _globals_of(factory)]
+        self._names = [(space, name) for space in spaces for name, value in space.items() if value is _STOCK_TASK]
+        for cls in _derived(_STOCK_TASK):
+            _hash_by_number(cls)
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> Any:
+        with self._standing_in():
+            return self._factory(loop, coro, **kwargs)
+
+    @contextmanager
+    def _standing_in(self) -> Iterator[None]:
+        for space, name in self._names:
+            space[name] = Task
+        try:
+            yield
+        finally:
+            # Always to the one value that was there, so that two loops in two threads cannot leave a wrong one behind.
+            for space, name in self._names:
+                space[name] = _STOCK_TASK
+
+
+def _rebuilt_if_eager(factory: Callable[..., Any]) -> Callable[..., Any]:
+    stock = getattr(asyncio, "eager_task_factory", None)  # since Python 3.12
+    if stock is None or getattr(factory, "__code__", None) is not stock.__code__:
+        return factory
+    (constructor,) = (cell.cell_contents for cell in factory.__closure__ or ())
+    if constructor is not _STOCK_TASK:
+        return factory
+    rebuilt: Callable[..., Any] = asyncio.create_eager_task_factory(Task)  # type: ignore[attr-defined,unused-ignore]  # since Python 3.12
+    return rebuilt
+
+
+def _globals_of(factory: Any) -> dict[str, Any]:
+    while isinstance(factory, functools.partial):
+        factory = factory.func
+    if isinstance(factory, types.MethodType):
+        factory = factory.__func__
+    if not isinstance(factory, types.FunctionType):
+        factory = getattr(type(factory), "__call__", None)
+    return getattr(factory, "__globals__", {})
+
+
+def _derived(cls: type) -> Iterator[type]:
+    for derived in type.__subclasses__(cls):
+        yield derived
+        yield from _derived(derived)
+
+
+def _hash_by_number(cls: type) -> None:
+    """Make the tasks of a user's class hash by number on this loop, and by address as before on any other.
+
+    Only where nothing else decides their hash. It has to be the class: a task is put into a set, and its hash asked
+    for, before its constructor returns.
+    """
+    if cls.__hash__ is not object.__hash__:
+        return
+
+    def __hash__(task: Any) -> int:
+        number = vars(task).get("_virtualloop_number")
+        if number is None:
+            loop = task.get_loop()
+            if not hasattr(loop, "_next_task_number"):
+                return object.__hash__(task)
+            number = vars(task)["_virtualloop_number"] = _number(loop)
+        return int(number)
+
+    try:
+        cls.__hash__ = __hash__  # type: ignore[method-assign,assignment]  # see the docstring
+    except TypeError:
+        return  # Written in C as well: nothing can be changed.
