@@ -39,7 +39,7 @@ from virtualloop._clock import TICKS_PER_SECOND, Clock, span_in_ticks
 from virtualloop._errors import DeadlockError, LivelockError
 from virtualloop._handles import Handle, TimerHandle, make_handle
 from virtualloop._private import ThreadSafeHandle, set_running_loop
-from virtualloop._ready import Candidates
+from virtualloop._ready import FIRST, LooseQueue
 from virtualloop._services import Services, check_callback, real_time, trim, trimmed
 from virtualloop._tasks import StandIn, Task, is_default_name, is_first_step, is_step, number_of, step_type, wakeup_type
 from virtualloop._timers import Timers
@@ -78,6 +78,7 @@ COMMON_DELAY = 1e9
 IDLE_LIMIT = 10_000_000
 
 _stock_task = asyncio.Task
+_new_task = asyncio.Task.__new__
 
 # asyncio hands a factory all keywords since 3.13.3; before, only a context, and the name afterwards.
 _FACTORY_TAKES_ALL = any(
@@ -148,8 +149,12 @@ class VirtualLoop(Services):
         )
         self._choose = _checking(self._schedule)
         self._timers = Timers()
-        self._ready: deque[Any] = deque()
-        self._candidates = Candidates(self._ready, self._choose) if order == "tasks" else None
+        # A schedule that is known to keep the order of tasks need not be asked about it.
+        reorders = order == "tasks" and not getattr(self._schedule, "keeps_task_order", False)
+        self._loose_queue = LooseQueue(self._choose) if reorders else None
+        self._ready: Any = self._loose_queue.items if self._loose_queue is not None else deque()
+        # What a step is queued with, in place of an argument: FIRST while a task is made at order "tasks".
+        self._step_mark: object = None
         # External events whose deadline has passed and that have not come in: (tick, handle), by tick.
         self._held: deque[tuple[int, TimerHandle]] = deque()
         # The tick at which the loop was last idle: what it may be late by counts from there.
@@ -275,10 +280,8 @@ class VirtualLoop(Services):
         else:
             kind = type(callback)
             if kind is step_type:
-                # At order "tasks", tasks start in the order of their creation: a first step is a plain callback.
-                if self._candidates is None or type(callback.__self__) is Task or not is_first_step(callback):  # type: ignore[attr-defined]  # steps have it
-                    self._ready.append((context, callback, None))
-                    return None  # type: ignore[return-value]  # to a C function that drops it, see the module's docstring
+                self._ready.append((context, callback, self._step_mark))
+                return None  # type: ignore[return-value]  # to a C function that drops it, see the module's docstring
             elif kind is wakeup_type and isinstance(callback.__self__, _stock_task):  # type: ignore[attr-defined]  # built-in methods have it
                 self._ready.append((context, callback, args[0]))
                 return None  # type: ignore[return-value]  # as above
@@ -368,7 +371,7 @@ class VirtualLoop(Services):
         self._check_thread()
         check_callback(callback, "call_soon")
         if context is not None and is_step(callback):
-            self._ready.append((context, callback, args[0] if args else None))
+            self._ready.append((context, callback, args[0] if args else self._step_mark))
             return None  # type: ignore[return-value]  # as in call_soon
         handle = trimmed(asyncio.Handle(callback, args, self, context))
         self._ready.append(handle)
@@ -408,15 +411,26 @@ class VirtualLoop(Services):
         self._check_closed()
         if self._make_task is not None:
             return self._create_task_with_factory(self._make_task, coro, kwargs)
-        # asyncio.Task may be somebody's replacement, as in asyncio's own tests of its Python implementation.
-        make = Task if asyncio.tasks.Task is _stock_task else asyncio.tasks.Task
-        task: asyncio.Task[_T] = make(coro, loop=self, **kwargs)
-        if task._source_traceback:  # type: ignore[attr-defined]  # debug mode
-            trim(task._source_traceback)  # type: ignore[attr-defined]  # as above
-        if self._candidates is not None:
-            self._make_first_step_plain(task)
+        task: Any
+        if asyncio.tasks.Task is not _stock_task:
+            # It is somebody's replacement, as in asyncio's own tests of its Python implementation.
+            return asyncio.tasks.Task(coro, loop=self, **kwargs)
+        self._task_number = number = self._task_number + 1
+        if kwargs.get("name") is None:
+            kwargs["name"] = f"Task-{number}"
+        task = _new_task(Task)
+        task.number = number
+        if self._loose_queue is not None and not kwargs.get("eager_start"):
+            # Tasks start in the order of their creation: a first step is a plain callback.
+            self._step_mark = FIRST
         try:
-            return task
+            task.__init__(coro, loop=self, **kwargs)
+        finally:
+            self._step_mark = None
+        if self._debug:
+            trim(task._source_traceback)
+        try:
+            return task  # type: ignore[no-any-return]  # Any, for the stubs know neither number nor __init__
         finally:
             # A failed task's traceback holds this frame; this frame must not hold the task.
             del task
@@ -433,17 +447,13 @@ class VirtualLoop(Services):
             if name is not None and hasattr(task, "set_name"):
                 task.set_name(name)
         if isinstance(task, asyncio.Task):
-            if is_default_name(task.get_name()) and type(task) is not Task:
+            if is_default_name(task.get_name()) and not isinstance(task, Task):
                 task.set_name(f"Task-{number_of(task)}")
-            if self._candidates is not None:
-                self._make_first_step_plain(task)
+            entry = self._ready[-1] if self._loose_queue is not None and self._ready else None
+            if type(entry) is tuple and type(entry[1]) is step_type and is_first_step(entry[1]):
+                # As in create_task(); but a factory may start its tasks eagerly, so this is known only now.
+                self._ready[-1] = (entry[0], entry[1], FIRST)
         return task
-
-    def _make_first_step_plain(self, task: asyncio.Task[Any]) -> None:
-        """Tasks of our own class are told apart here, where it is known that they are new, and not for each step."""
-        entry = self._ready[-1] if self._ready else None
-        if type(entry) is tuple and type(entry[1]) is step_type and entry[1].__self__ is task and is_first_step(entry[1]):
-            self._ready[-1] = make_handle(self, entry[1], (), entry[0])
 
     def _next_task_number(self) -> int:
         """Count one more task; tasks of this loop are named and hashed by the result."""
@@ -509,8 +519,8 @@ class VirtualLoop(Services):
             asyncio.base_events.logger.debug("Close %r", self)
         self._close_services()
         self._ready.clear()
-        if self._candidates is not None:
-            self._candidates.clear()
+        if self._loose_queue is not None:
+            self._loose_queue.clear()
         self._timers.clear()
         self._held.clear()
         self._settlers.clear()
@@ -542,8 +552,10 @@ class VirtualLoop(Services):
                     self._run_debug()
                 elif self._order == "fifo":
                     self._run_fifo()
-                else:
+                elif self._loose_queue is None:
                     self._run_ordered()
+                else:
+                    self._run_loose()
                 if self._stopping or self._arrived:
                     break
         finally:
@@ -602,19 +614,18 @@ class VirtualLoop(Services):
                 look_at = turns + self._next_look(len(ready))
 
     def _run_ordered(self) -> None:
-        """The body at the other orders: the same, with choices."""
+        """The body where events may come in late, and the queue stays first in, first out: "timing", "io"."""
         ready = self._ready
-        take, count = self._taking()
         ticks = self._timers.ticks
         held = self._held
         turns = 0
         look_at = self._next_look(1)
         while True:
-            if ticks or held or not count():
+            if ticks or held or not ready:
                 if self._arrive():
                     turns = 0
-            for _ in repeat(None, count()):
-                entry = take()
+            for _ in repeat(None, len(ready)):
+                entry = ready.popleft()
                 try:
                     if type(entry) is tuple:
                         context, callback, argument = entry
@@ -644,6 +655,73 @@ class VirtualLoop(Services):
             if turns >= look_at:
                 turns = self._look_at_spin(turns)
                 look_at = turns + self._next_look(len(ready))
+
+    def _run_loose(self) -> None:
+        """The body at order "tasks": LooseQueue.take() in line, with its places in locals during a turn."""
+        ready = self._ready
+        queue = self._loose_queue
+        assert queue is not None
+        choose = self._choose
+        ticks = self._timers.ticks
+        held = self._held
+        turns = 0
+        look_at = self._next_look(1)
+        while True:
+            if ticks or held or not queue:
+                if self._arrive():
+                    turns = 0
+            head, loose, seen = queue.head, queue.loose, queue.seen
+            try:
+                for _ in repeat(None, len(ready) - head):
+                    while seen < len(ready):
+                        entry = ready[seen]
+                        if loose < head:
+                            loose = head
+                        place = seen
+                        if seen > loose:
+                            k = choose(seen - loose + 1, "task")
+                            if k:
+                                place = seen - k
+                                ready[seen] = ready[place]
+                                ready[place] = entry
+                        if type(entry) is not tuple or entry[2] is FIRST:
+                            loose = place + 1
+                        seen += 1
+                    entry = ready[head]
+                    ready[head] = None
+                    head += 1
+                    try:
+                        if type(entry) is tuple:
+                            context, callback, argument = entry
+                            if argument is None or argument is FIRST:
+                                context.run(callback)
+                            else:
+                                context.run(callback, argument)
+                        else:
+                            callback = entry._callback
+                            if callback is not None:
+                                argument = entry._args
+                                if not argument:
+                                    entry._context.run(callback)
+                                elif len(argument) == 1:
+                                    entry._context.run(callback, argument[0])
+                                else:
+                                    entry._context.run(callback, *argument)
+                    except (SystemExit, KeyboardInterrupt):
+                        raise
+                    except BaseException as exc:
+                        self._failed(exc, entry, callback, argument)
+            finally:
+                queue.head, queue.loose, queue.seen = head, loose, seen
+                queue.cut()
+            # Nothing that has run may live on in these while the loop goes on to something else.
+            entry = context = callback = argument = None
+            if self._leave:
+                return
+            turns += 1
+            if turns >= look_at:
+                turns = self._look_at_spin(turns)
+                look_at = turns + self._next_look(len(queue))
 
     def _run_debug(self) -> None:
         """The body in debug mode, at any order: every callback is timed, in real seconds."""
@@ -678,9 +756,9 @@ class VirtualLoop(Services):
 
     def _taking(self) -> tuple[Callable[[], Any], Callable[[], int]]:
         """Return how to take the next entry of the queue, and how to count them."""
-        if self._candidates is None:
+        if self._loose_queue is None:
             return self._ready.popleft, self._ready.__len__
-        return self._candidates.take, self._candidates.__len__
+        return self._loose_queue.take, self._loose_queue.__len__
 
     # --- what comes in at the start of a turn -------------------------------------------------------------------------
 
@@ -706,7 +784,7 @@ class VirtualLoop(Services):
         return idle
 
     def _queued(self) -> int:
-        return len(self._ready) if self._candidates is None else len(self._candidates)
+        return len(self._ready) if self._loose_queue is None else len(self._loose_queue)
 
     def _next_within_lateness(self) -> int | None:
         """Return the next deadline, if it is one that the clock may pass before anything else happens."""
@@ -864,8 +942,8 @@ class VirtualLoop(Services):
         """
         if self._threads.anything() and self._hear_threads():
             return 0
-        queued = list(self._ready if self._candidates is None else self._candidates)
-        polling = self._set_ahead == 0 and not any(type(entry) is tuple and entry[2] is not None for entry in queued)
+        queued = list(self._ready if self._loose_queue is None else self._loose_queue)
+        polling = self._set_ahead == 0 and not any(type(entry) is tuple and entry[2] not in (None, FIRST) for entry in queued)
         self._set_ahead = 0
         self._creep = max(turns, 2 * self._creep if polling else 0)
         now = self._clock.tick
@@ -901,7 +979,7 @@ class VirtualLoop(Services):
         if type(entry) is not tuple:
             return entry  # type: ignore[no-any-return]  # it is the handle
         context, callback, argument = entry
-        return make_handle(self, callback, () if argument is None else (argument,), context)
+        return make_handle(self, callback, () if argument in (None, FIRST) else (argument,), context)
 
     def _failed(self, exc: BaseException, entry: Any, callback: Any, args: Any) -> None:
         """Report what a callback raised; the words are those of asyncio.Handle."""

@@ -37,9 +37,23 @@ def _number(loop: object) -> int:
 
 
 class Task(_TaskOfAny):
-    """asyncio's task, hashed and named by the number of its creation on its loop."""
+    """asyncio's task, hashed by the number of its creation on its loop.
+
+    The loop gives it its number, and its name, before asyncio's own `__init__`, which puts the task into a set and may
+    run its first step. An `__init__` here would cost each task a call.
+    """
 
     __slots__ = ("number",)
+    number: int
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class FactoryTask(Task):
+    """The same for a user's task factory, which calls it as it would call asyncio.Task."""
+
+    __slots__ = ()
 
     def __init__(
         self,
@@ -49,12 +63,12 @@ class Task(_TaskOfAny):
         name: object = None,
         **kwargs: Any,
     ) -> None:
-        # Before asyncio's own __init__, which puts the task into a set and may run its first step.
         self.number = _number(loop)
         super().__init__(coro, loop=loop, name=f"Task-{self.number}" if name is None else name, **kwargs)  # type: ignore[arg-type]  # asyncio takes any object for a name
 
-    def __hash__(self) -> int:
-        return self.number
+
+# People read these names in the repr of a task, which is asyncio's.
+FactoryTask.__name__ = FactoryTask.__qualname__ = "Task"
 
 
 def number_of(task: asyncio.Task[Any]) -> int:
@@ -118,8 +132,8 @@ def is_first_step(callback: Any) -> bool:
 class StandIn:
     """A user's task factory, made to build tasks that hash by number.
 
-    asyncio's own eager factories are rebuilt around `Task`. Classes derived from asyncio.Task get the hash. And while
-    any other factory runs, `asyncio.Task` is `Task`, also under the name that the factory's module imported: an
+    asyncio's own eager factories are rebuilt around `FactoryTask`. Classes derived from asyncio.Task get the hash. And while
+    any other factory runs, `asyncio.Task` is `FactoryTask`, also under the name that the factory's module imported: an
     instance of asyncio's own class, being written in C, can neither change its class nor its hash.
     """
 
@@ -137,7 +151,7 @@ class StandIn:
     @contextmanager
     def _standing_in(self) -> Iterator[None]:
         for space, name in self._names:
-            space[name] = Task
+            space[name] = FactoryTask
         try:
             yield
         finally:
@@ -153,7 +167,7 @@ def _rebuilt_if_eager(factory: Callable[..., Any]) -> Callable[..., Any]:
     (constructor,) = (cell.cell_contents for cell in factory.__closure__ or ())
     if constructor is not _STOCK_TASK:
         return factory
-    rebuilt: Callable[..., Any] = asyncio.create_eager_task_factory(Task)  # type: ignore[attr-defined,unused-ignore]  # since Python 3.12
+    rebuilt: Callable[..., Any] = asyncio.create_eager_task_factory(FactoryTask)  # type: ignore[attr-defined,unused-ignore]  # since Python 3.12
     return rebuilt
 
 

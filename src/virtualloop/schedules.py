@@ -35,6 +35,9 @@ LATE_RATES = (0.05, 0.3)
 #: How often another task than the oldest runs, one of these per run. Half of the runs reorder no task, because most
 #: races need late events and order in the queue, and reordering everything else drowns them.
 TASK_RATES = (0.0, 0.0, 0.2, 0.7)
+#: Among more tasks than this, the rate falls in proportion. A few out of their order find what there is to find, and to
+#: resume thousands all over the place costs more in cache misses than everything else together.
+CROWD = 64
 
 
 class ReplayError(VirtualLoopError):
@@ -89,12 +92,25 @@ class Random:
         self._order = self._stream("order").random
         self._user: random.Random | None = None
 
+    @property
+    def keeps_task_order(self) -> bool:
+        """Whether this schedule answers 0 to every question of kind "task", so that nobody need ask."""
+        return not self._task_rate
+
     def choose(self, n: int, kind: str) -> int:
         """Return an integer in `range(n)`."""
         if kind == "task":
-            if not self._task_rate or self._order() >= self._task_rate:
+            rate = self._task_rate
+            if not rate:
                 return 0
-            return 1 + int(self._order() * (n - 1))
+            if n > CROWD:
+                rate *= CROWD / n
+            draw = self._order()
+            if draw >= rate:
+                return 0
+            # Below the rate the draw is uniform once more, so it serves to say how far as well. Any distance is as likely
+            # as any other of its magnitude: who is a little late is overtaken by a few, rarely by ten thousand.
+            return min(int(n ** (draw / rate)), n - 1)
         if kind == "hold":
             return 1 if self._order() < self._hold_rate else 0
         if kind == "late":
