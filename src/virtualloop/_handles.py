@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 __all__ = ["Handle", "TimerHandle", "make_handle"]
 
@@ -19,10 +19,20 @@ class Handle(asyncio.Handle):
     """A callback in the queue. It is cancelled if it holds no callback any more."""
 
     __slots__ = ()
-    # In place of the slots of these names, which then need no filling: they only hold something in debug mode.
+    # The slots of asyncio.Handle that are filled; the stub does not know them.
+    _callback: Any
+    _args: Any
+    _context: Context
+    _loop: Any
+    # In place of the slots of these names, which only hold something in debug mode.
     _repr = None
     _source_traceback = None
-    __init__ = object.__init__  # type: ignore[assignment]  # see the module's docstring
+
+    if TYPE_CHECKING:
+
+        def __init__(self) -> None: ...
+    else:
+        __init__ = object.__init__
 
     @property
     def _cancelled(self) -> bool:  # type: ignore[override]  # in place of a slot, too
@@ -30,17 +40,27 @@ class Handle(asyncio.Handle):
 
     def cancel(self) -> None:
         """Cancel the callback; cancelling twice is fine."""
-        self._callback = None  # type: ignore[assignment]  # asyncio does the same
-        self._args = None  # type: ignore[assignment]  # as above
+        self._callback = None
+        self._args = None
 
 
 class TimerHandle(asyncio.TimerHandle):
-    """A callback with a deadline."""
+    """A callback with a deadline. The comments above hold here as well."""
 
     __slots__ = ()
+    _callback: Any
+    _args: Any
+    _context: Context
+    _loop: Any
+    _when: float
     _repr = None
     _source_traceback = None
-    __init__ = object.__init__  # type: ignore[assignment]  # as above
+
+    if TYPE_CHECKING:
+
+        def __init__(self) -> None: ...
+    else:
+        __init__ = object.__init__
 
     @property
     def _cancelled(self) -> bool:  # type: ignore[override]  # as above
@@ -49,12 +69,15 @@ class TimerHandle(asyncio.TimerHandle):
     def cancel(self) -> None:
         """Cancel the timer; cancelling twice is fine."""
         if self._callback is not None:
-            self._callback = None  # type: ignore[assignment]  # as above
-            self._args = None  # type: ignore[assignment]  # as above
+            self._callback = None
+            self._args = None
             self._loop._timer_handle_cancelled(self)
 
     # Two timers are equal if they are the same; asyncio's comparison of all they hold is for its heap.
-    __eq__ = object.__eq__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
     __hash__ = object.__hash__
 
 
@@ -62,9 +85,9 @@ def make_handle(
     loop: asyncio.AbstractEventLoop, callback: Callable[..., object], args: tuple[Any, ...], context: Context
 ) -> Handle:
     """Return a handle to run `callback(*args)` in `context`."""
-    handle: Any = Handle()  # type: ignore[call-arg]  # see above
+    handle = Handle()
     handle._callback = callback
     handle._args = args
     handle._context = context
     handle._loop = loop
-    return handle  # type: ignore[no-any-return]  # Any, since the stubs have no such slots
+    return handle

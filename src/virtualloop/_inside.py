@@ -56,7 +56,7 @@ async def run_until_idle() -> None:
 
 
 def choose(options: Sequence[_T]) -> _T:
-    """Return one of `options`, by the schedule of the running loop: a decision of the test's own, replayed with the run.
+    """Return one of `options`: a decision of the test's own, made by the running loop's schedule and replayed with it.
 
     `options[0]` without a seed, and where no VirtualLoop runs. Raises ValueError where there is nothing to choose from.
 

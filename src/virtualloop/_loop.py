@@ -28,28 +28,29 @@ import sys
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from heapq import heappop, heappush
 from itertools import repeat
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, TypeVarTuple, get_args
 
 from virtualloop import _report
 from virtualloop._clock import TICKS_PER_SECOND, Clock, span_in_ticks
 from virtualloop._errors import DeadlockError, LivelockError
 from virtualloop._handles import Handle, TimerHandle, make_handle
-from virtualloop._private import ThreadSafeHandle, set_running_loop
+from virtualloop._private import ThreadSafeHandle, logger, set_running_loop
 from virtualloop._ready import FIRST, LooseQueue
 from virtualloop._services import Services, check_callback, real_time, trim, trimmed
 from virtualloop._tasks import StandIn, Task, is_default_name, is_first_step, is_step, number_of, step_type, wakeup_type
 from virtualloop._timers import Timers
-from virtualloop.schedules import Plain, Random, Schedule, ask, check_schedule
+from virtualloop.schedules import Plain, Random, Schedule, answers_of, check_schedule
 
 __all__ = ["Order", "VirtualLoop"]
 
 Order = Literal["fifo", "timing", "io", "tasks"]
 
 _T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 _TaskFactory = Callable[..., Any]
 
 #: How late an event may come in unless told otherwise, in seconds: more than a loaded machine delays a wake-up, and less
@@ -126,7 +127,8 @@ class VirtualLoop(Services):
         spin_limit: int = SPIN_LIMIT,
         thread_patience: float = THREAD_PATIENCE,
     ) -> None:
-        self._closed = True  # until all arguments are known to be right: an object that failed has nothing to close.
+        # Until all arguments are known to be right: an object that failed has nothing to close.
+        self._closed = True
         if seed is not None:
             if schedule is not None:
                 raise ValueError("seed and schedule exclude each other: pass schedule=Random(seed) or the seed alone")
@@ -144,19 +146,19 @@ class VirtualLoop(Services):
 
         self._seed = seed
         self._order: Order = order
-        self._schedule: Schedule = (
-            Random(seed) if seed is not None else schedule if schedule is not None else Plain()
-        )
-        self._choose = _checking(self._schedule)
+        self._schedule: Schedule = schedule or (Plain() if seed is None else Random(seed))
+        self._choose = answers_of(self._schedule)
         self._timers = Timers()
         # A schedule that is known to keep the order of tasks need not be asked about it.
         reorders = order == "tasks" and not getattr(self._schedule, "keeps_task_order", False)
         self._loose_queue = LooseQueue(self._choose) if reorders else None
-        self._ready: Any = self._loose_queue.items if self._loose_queue is not None else deque()
+        # Where callbacks are queued: a deque, or the list inside the loose queue; and what tells how many there are.
+        self._ready: Any = deque() if self._loose_queue is None else self._loose_queue.items
+        self._queue: Any = self._loose_queue if self._loose_queue is not None else self._ready
         # What a step is queued with, in place of an argument: FIRST while a task is made at order "tasks".
         self._step_mark: object = None
         # External events whose deadline has passed and that have not come in: (tick, handle), by tick.
-        self._held: deque[tuple[int, TimerHandle]] = deque()
+        self._held: deque[tuple[int, Any]] = deque()
         # The tick at which the loop was last idle: what it may be late by counts from there.
         self._instant = self._clock.tick
         # Timers set for a later tick since the loop was made: a spin sets none.
@@ -271,7 +273,9 @@ class VirtualLoop(Services):
 
     # --- callbacks ----------------------------------------------------------------------------------------------------
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> asyncio.Handle:
         """Run `callback(*args)` in the next turn, after what is already queued. Return a handle to cancel it by."""
         if self._checked:
             return self._call_soon_checked(callback, args, context)
@@ -294,7 +298,7 @@ class VirtualLoop(Services):
         return handle
 
     def call_later(
-        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, delay: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Run `callback(*args)` after `delay` seconds of virtual time. Return a handle to cancel it by.
 
@@ -305,7 +309,9 @@ class VirtualLoop(Services):
         clock = self._clock
         # clock.tick_after() for what is common, and _set_timer(), in line.
         if self._checked or not 0 < delay < COMMON_DELAY:
-            return self._set_timer(clock.tick_after(delay), clock.seconds + delay, callback, args, context, "call_later")
+            return self._set_timer(
+                clock.tick_after(delay), clock.seconds + delay, callback, args, context, "call_later"
+            )
         tick = clock.tick + (int(delay * TICKS_PER_SECOND + 0.5) or 1)
         self._set_ahead += 1
         handle = TimerHandle()
@@ -326,7 +332,7 @@ class VirtualLoop(Services):
         return handle
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Run `callback(*args)` when `time()` reaches `when`. Return a handle to cancel it by.
 
@@ -378,7 +384,7 @@ class VirtualLoop(Services):
         return handle
 
     def call_soon_threadsafe(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """Like call_soon(), from any thread.
 
@@ -406,19 +412,18 @@ class VirtualLoop(Services):
         """Return a future of this loop."""
         return asyncio.Future(loop=self)
 
-    def create_task(self, coro: Coroutine[Any, Any, _T], **kwargs: Any) -> asyncio.Task[_T]:
+    def create_task(self, coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T], **kwargs: Any) -> asyncio.Task[_T]:
         """Return a task that runs `coro` on this loop; keywords are those of asyncio's own create_task()."""
         self._check_closed()
         if self._make_task is not None:
             return self._create_task_with_factory(self._make_task, coro, kwargs)
-        task: Any
         if asyncio.tasks.Task is not _stock_task:
             # It is somebody's replacement, as in asyncio's own tests of its Python implementation.
             return asyncio.tasks.Task(coro, loop=self, **kwargs)
         self._task_number = number = self._task_number + 1
         if kwargs.get("name") is None:
             kwargs["name"] = f"Task-{number}"
-        task = _new_task(Task)
+        task: Any = _new_task(Task)
         task.number = number
         if self._loose_queue is not None and not kwargs.get("eager_start"):
             # Tasks start in the order of their creation: a first step is a plain callback.
@@ -430,7 +435,7 @@ class VirtualLoop(Services):
         if self._debug:
             trim(task._source_traceback)
         try:
-            return task  # type: ignore[no-any-return]  # Any, for the stubs know neither number nor __init__
+            return task
         finally:
             # A failed task's traceback holds this frame; this frame must not hold the task.
             del task
@@ -516,7 +521,7 @@ class VirtualLoop(Services):
         if self._closed:
             return
         if self._debug:
-            asyncio.base_events.logger.debug("Close %r", self)
+            logger().debug("Close %r", self)
         self._close_services()
         self._ready.clear()
         if self._loose_queue is not None:
@@ -732,7 +737,7 @@ class VirtualLoop(Services):
             if self._arrive():
                 turns = 0
             for _ in repeat(None, count()):
-                handle = self._as_handle(take())
+                handle: Any = self._as_handle(take())
                 if handle._cancelled:
                     continue
                 self._current_handle = handle
@@ -743,16 +748,14 @@ class VirtualLoop(Services):
                     self._current_handle = None
                 duration = real_time() - start
                 if duration >= self.slow_callback_duration:
-                    asyncio.base_events.logger.warning(
-                        "Executing %s took %.3f seconds", _report.describe_handle(handle), duration
-                    )
+                    logger().warning("Executing %s took %.3f seconds", _report.describe_handle(handle), duration)
             handle = None
             if self._leave:
                 return
             turns += 1
             if turns >= look_at:
                 turns = self._look_at_spin(turns)
-                look_at = turns + self._next_look(len(self._ready))
+                look_at = turns + self._next_look(len(self._queue))
 
     def _taking(self) -> tuple[Callable[[], Any], Callable[[], int]]:
         """Return how to take the next entry of the queue, and how to count them."""
@@ -766,7 +769,7 @@ class VirtualLoop(Services):
         """Queue what comes in now; return whether the loop was idle."""
         clock = self._clock
         timers = self._timers
-        nothing = not self._queued() and not self._leave
+        nothing = not self._queue and not self._leave
         if nothing and self._held and self._threads.anything():
             nothing = not self._hear_threads()
         idle = nothing and not self._held and not (timers.ticks and timers.ticks[0] <= clock.tick)
@@ -780,11 +783,8 @@ class VirtualLoop(Services):
         if self._order in ("fifo", "timing"):
             timers.release(clock.tick, self._ready)
         else:
-            self._deliver(must=not self._queued() and not self._leave)
+            self._deliver(must=not self._queue and not self._leave)
         return idle
-
-    def _queued(self) -> int:
-        return len(self._ready) if self._loose_queue is None else len(self._loose_queue)
 
     def _next_within_lateness(self) -> int | None:
         """Return the next deadline, if it is one that the clock may pass before anything else happens."""
@@ -813,11 +813,7 @@ class VirtualLoop(Services):
                 # All were held, and nothing else is ready: does a later deadline pass first?
                 tick = self._timers.next_tick()
                 stop = self._next_stop()
-                if (
-                    tick is not None
-                    and tick <= held[0][0] + self._lateness
-                    and (stop is None or tick <= stop)
-                ):
+                if tick is not None and tick <= held[0][0] + self._lateness and (stop is None or tick <= stop):
                     self._clock.move(tick)
                     self._hold_due()
                     continue
@@ -825,7 +821,7 @@ class VirtualLoop(Services):
                 hold = 0
             else:
                 tick, handle = held[position]
-                if handle._callback is None:  # type: ignore[attr-defined]  # cancelled
+                if handle._callback is None:  # cancelled
                     del held[position]
                     continue
                 # At the end of its lateness, an event comes in without being asked.
@@ -835,7 +831,7 @@ class VirtualLoop(Services):
                 continue
             handle = held[position][1]
             del held[position]
-            if handle._callback is not None:  # type: ignore[attr-defined]  # not cancelled
+            if handle._callback is not None:  # not cancelled
                 self._ready.append(handle)
                 must = False
             position = 0
@@ -887,7 +883,7 @@ class VirtualLoop(Services):
             self._end_drive()
         elif self._until_idle:
             self._end_drive()
-        elif not self._threads.wait_for_main_thread(self._ready):
+        elif not self._threads.wait_for_main_thread(self._queue):
             raise DeadlockError(_report.deadlock(self.time(), self._all_tasks()))
 
     def _resume_settler(self) -> None:
@@ -912,9 +908,8 @@ class VirtualLoop(Services):
     def _hear_threads(self) -> bool:
         """Wait until all threads have settled, and queue what they have sent; return whether there was anything."""
         threads = self._threads
-        ready = self._ready
-        threads.settle(ready)
-        ready.extend(threads.collect())
+        threads.settle(self._queue)
+        self._ready.extend(threads.collect())
         finished = threads.finished()
         for complete in finished:
             if self._order in ("fifo", "timing"):
@@ -922,7 +917,7 @@ class VirtualLoop(Services):
             else:
                 # A result is an external event: it may come in late.
                 self._set_timer(self._clock.tick, self.time(), complete, (), None, "run_in_executor")
-        return bool(ready or finished)
+        return bool(self._queue or finished)
 
     def _all_tasks(self) -> list[asyncio.Task[Any]]:
         return list(_report.in_order(asyncio.all_tasks(self)))
@@ -942,20 +937,24 @@ class VirtualLoop(Services):
         """
         if self._threads.anything() and self._hear_threads():
             return 0
-        queued = list(self._ready if self._loose_queue is None else self._loose_queue)
-        polling = self._set_ahead == 0 and not any(type(entry) is tuple and entry[2] not in (None, FIRST) for entry in queued)
+        queued = list(self._queue)
+        polling = self._set_ahead == 0 and not any(
+            type(entry) is tuple and entry[2] not in (None, FIRST) for entry in queued
+        )
         self._set_ahead = 0
         self._creep = max(turns, 2 * self._creep if polling else 0)
         now = self._clock.tick
         # A timer that is always set again for a deadline that has passed lets none behind it come.
         tick = min((tick for tick in self._timers.ticks if tick > now), default=None)
         stop = self._next_stop()
-        ahead = min((tick for tick in (tick, stop) if tick is not None), default=None)
+        # Nor may the clock leave behind an event that is held.
+        held = self._held[0][0] + self._lateness if self._held else None
+        ahead = min((tick for tick in (tick, stop, held) if tick is not None), default=None)
         if ahead is not None and ahead > now:
             self._clock.move(min(ahead, now + self._creep))
             self._instant = self._clock.tick
             return 0
-        if ahead is not None and polling:
+        if stop == now and polling:
             # The present instant never settles, so whoever waits for that goes on all the same.
             if self._settlers and self._settlers[0][0] == stop:
                 self._resume_settler()
@@ -983,9 +982,11 @@ class VirtualLoop(Services):
 
     def _failed(self, exc: BaseException, entry: Any, callback: Any, args: Any) -> None:
         """Report what a callback raised; the words are those of asyncio.Handle."""
-        handle = self._as_handle(entry)
+        handle: Any = self._as_handle(entry)
         # The repr of a handle is its class, then the callback and its place; it may have cancelled itself meanwhile.
-        intact = handle if handle._callback is not None else make_handle(self, callback, args or (), handle.get_context())  # type: ignore[attr-defined]  # not in the stub
+        intact = (
+            handle if handle._callback is not None else make_handle(self, callback, args or (), handle.get_context())
+        )  # type: ignore[attr-defined]  # not in the stub
         what = repr(intact)[1:-1].partition(" ")[2]
         self.call_exception_handler({"message": f"Exception in callback {what}", "exception": exc, "handle": handle})
 
@@ -1017,10 +1018,3 @@ def _checked_limit(limit: object, argument: str) -> int:
     if limit < 1:
         raise ValueError(f"{argument} must be at least 1, got {limit}")
     return limit
-
-
-def _checking(schedule: Schedule) -> Callable[[int, str], int]:
-    """Return the schedule's choose(); one that is not ours may answer anything, so its answers are checked."""
-    if type(schedule).__module__ == "virtualloop.schedules":
-        return schedule.choose
-    return lambda n, kind: ask(schedule, n, kind)

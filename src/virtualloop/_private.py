@@ -6,8 +6,9 @@ Nothing else in this package may touch an underscore of somebody else's; a test 
 from __future__ import annotations
 
 import asyncio
+import logging
 
-__all__ = ["ATTRIBUTES", "ThreadSafeHandle", "get_running_loop", "is_debug_mode", "set_running_loop"]
+__all__ = ["ATTRIBUTES", "ThreadSafeHandle", "get_running_loop", "is_debug_mode", "logger", "set_running_loop"]
 
 #: What call_soon_threadsafe() returns: since Python 3.14 a handle that may be cancelled from another thread.
 ThreadSafeHandle: type[asyncio.Handle] = getattr(asyncio.events, "_ThreadSafeHandle", asyncio.Handle)
@@ -25,6 +26,11 @@ def get_running_loop() -> asyncio.AbstractEventLoop | None:
 def set_running_loop(loop: asyncio.AbstractEventLoop | None) -> None:
     """Make `loop` the one that runs in this thread."""
     asyncio._set_running_loop(loop)
+
+
+def logger() -> logging.Logger:
+    """Return the logger that stock loops report to; looked up at each call, since tests replace it."""
+    return asyncio.base_events.logger  # type: ignore[attr-defined,no-any-return]  # not in the stub
 
 
 def is_debug_mode() -> bool:

@@ -12,6 +12,7 @@ import inspect
 import linecache
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
@@ -22,8 +23,8 @@ MAX_LISTED = 20
 
 #: Frames in these folders are machinery; a reader wants the line of their own code that waits.
 _MACHINERY = (
-    os.path.dirname(asyncio.__file__) + os.sep,
-    os.path.dirname(os.path.abspath(__file__)) + os.sep,
+    str(Path(asyncio.__file__).parent) + os.sep,
+    str(Path(__file__).resolve().parent) + os.sep,
 )
 
 
@@ -85,7 +86,8 @@ def describe_callback(thing: Any) -> str:
 
 def describe_handle(handle: asyncio.Handle) -> str:
     """Return what asyncio's debug mode calls a handle: for a task's step, the task."""
-    task = getattr(handle._callback, "__self__", None)
+    callback: Any = handle._callback  # type: ignore[attr-defined]  # not in the stub
+    task = getattr(callback, "__self__", None)
     return repr(task) if isinstance(task, asyncio.Task) else str(handle)
 
 

@@ -1,7 +1,7 @@
 """What an asyncio loop offers beside running: errors, debug mode, executors, async generators, signals.
 
 Owns these services and the state of the loop as a whole (open, running, in debug mode), and imitates stock asyncio's
-texts. Logs where stock asyncio logs (`asyncio.base_events.logger`). Knows nothing of time and order; whatever it has to run, it gives to call_soon().
+texts. Knows nothing of time and order; whatever it has to run, it gives to call_soon().
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import warnings
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from contextvars import Context
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar, TypeVarTuple
 
-from virtualloop._private import get_running_loop, is_debug_mode
+from virtualloop._private import get_running_loop, is_debug_mode, logger
 from virtualloop._signals import Signals, check_signal
 from virtualloop._threads import Threads
 from virtualloop._unsupported import Outside
@@ -28,6 +29,7 @@ from virtualloop._unsupported import Outside
 __all__ = ["Services", "check_callback", "real_time", "trim", "trimmed"]
 
 _T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 _HandleT = TypeVar("_HandleT", bound=asyncio.Handle)
 _ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
@@ -37,7 +39,7 @@ ORIGIN_DEPTH = 10
 # Kept from before anyone can put it on a virtual clock: how long a callback takes is a matter of real time.
 real_time = time.monotonic
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_PACKAGE = str(Path(__file__).resolve().parent) + os.sep
 
 
 class Services(Outside):
@@ -73,6 +75,10 @@ class Services(Outside):
         if executor is not None:
             self._default_executor = None
             executor.shutdown(wait=False)
+
+    def _queue_handle(self, handle: asyncio.Handle) -> None:
+        """Put a handle into the queue: the one thing that the services need of the loop beside call_soon()."""
+        raise NotImplementedError
 
     # --- checks -------------------------------------------------------------------------------------------------------
 
@@ -146,7 +152,7 @@ class Services(Outside):
         message = context.get("message") or "Unhandled exception in event loop"
         exception = context.get("exception")
         exc_info: Any = (type(exception), exception, exception.__traceback__) if exception is not None else False
-        current = self._current_handle
+        current: Any = self._current_handle
         if "source_traceback" not in context and current is not None and current._source_traceback:
             context["handle_traceback"] = current._source_traceback
         lines = [message]
@@ -161,7 +167,7 @@ class Services(Outside):
             else:
                 value = repr(value)
             lines.append(f"{key}: {value}")
-        asyncio.base_events.logger.error("\n".join(lines), exc_info=exc_info)
+        logger().error("\n".join(lines), exc_info=exc_info)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Tell the exception handler of the error that `context` describes, in the context it happened in."""
@@ -171,10 +177,10 @@ class Services(Outside):
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException:
-                asyncio.base_events.logger.error("Exception in default exception handler", exc_info=True)
+                logger().error("Exception in default exception handler", exc_info=True)
             return
         try:
-            owner = next((context[key] for key in ("task", "future", "handle") if context.get(key) is not None), None)
+            owner: Any = next((context[k] for k in ("task", "future", "handle") if context.get(k) is not None), None)
             where: Context | None = owner.get_context() if hasattr(owner, "get_context") else None
             if where is not None and hasattr(where, "run"):
                 where.run(self._exception_handler, self, context)
@@ -190,7 +196,7 @@ class Services(Outside):
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException:
-                asyncio.base_events.logger.error(
+                logger().error(
                     "Exception in default exception handler while handling an unexpected error in custom exception "
                     "handler",
                     exc_info=True,
@@ -199,7 +205,7 @@ class Services(Outside):
     # --- executors ----------------------------------------------------------------------------------------------------
 
     def run_in_executor(
-        self, executor: concurrent.futures.Executor | None, func: Callable[..., _T], *args: Any
+        self, executor: concurrent.futures.Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts
     ) -> asyncio.Future[_T]:
         """Run `func(*args)` in the executor, in a real thread, while the clock stands still; return a future.
 
@@ -280,11 +286,11 @@ class Services(Outside):
     def _asyncgen_dies(self, agen: AsyncGenerator[Any, Any]) -> None:
         # Its weak reference is gone already.
         if not self.is_closed():
-            self.call_soon_threadsafe(self.create_task, agen.aclose())  # type: ignore[arg-type]  # aclose() is a coroutine in all but name
+            self.call_soon_threadsafe(self.create_task, agen.aclose())
 
     # --- signals ------------------------------------------------------------------------------------------------------
 
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+    def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         """Run `callback(*args)` on the loop whenever the signal arrives. Main thread only."""
         self._check_closed()
         if self._signals is None:

@@ -182,6 +182,7 @@ def _globals_of(factory: Any) -> dict[str, Any]:
 
 
 def _derived(cls: type) -> Iterator[type]:
+    derived: type
     for derived in type.__subclasses__(cls):
         yield derived
         yield from _derived(derived)
@@ -193,10 +194,11 @@ def _hash_by_number(cls: type) -> None:
     Only where nothing else decides their hash. It has to be the class: a task is put into a set, and its hash asked
     for, before its constructor returns.
     """
-    if cls.__hash__ is not object.__hash__:
+    hasher: object = cls.__hash__
+    if hasher is not object.__hash__:
         return
 
-    def __hash__(task: Any) -> int:
+    def hash_by_number(task: Any) -> int:
         number = vars(task).get("_virtualloop_number")
         if number is None:
             loop = task.get_loop()
@@ -206,6 +208,6 @@ def _hash_by_number(cls: type) -> None:
         return int(number)
 
     try:
-        cls.__hash__ = __hash__  # type: ignore[method-assign,assignment]  # see the docstring
+        cls.__hash__ = hash_by_number  # type: ignore[method-assign,assignment]  # see the docstring
     except TypeError:
         return  # Written in C as well: nothing can be changed.

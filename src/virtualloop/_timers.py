@@ -100,7 +100,9 @@ class Timers:
         """Assert every invariant; for tests, which call it after each step."""
         by_tick = self.by_tick
         assert sorted(self.ticks) == sorted(by_tick), "the heap and the dict disagree"
-        assert all(self.ticks[(i - 1) // 2] <= tick for i, tick in enumerate(self.ticks) if i), "the heap is out of order"
+        assert all(self.ticks[(i - 1) // 2] <= tick for i, tick in enumerate(self.ticks) if i), (
+            "the heap is out of order"
+        )
         entries = [entry if type(entry) is list else [entry] for entry in by_tick.values()]
         assert all(entries), "a tick without a timer"
         cancelled = sum(timer._callback is None for entry in entries for timer in entry)

@@ -7,11 +7,14 @@ skipped or let through to it.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVarTuple
 
 from virtualloop._errors import UnsupportedError
 
 __all__ = ["Outside"]
+
+_Ts = TypeVarTuple("_Ts")
 
 _NETWORK = (
     "virtualloop has no network, and a real one would bring real time and another run each time",
@@ -100,13 +103,13 @@ class Outside(asyncio.AbstractEventLoop):
     async def sock_sendfile(self, *args: Any, **kwargs: Any) -> NoReturn:
         _refuse("sock_sendfile", _NETWORK)
 
-    def add_reader(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def add_reader(self, fd: Any, callback: Callable[[*_Ts], object], *args: *_Ts) -> NoReturn:
         _refuse("add_reader", _DESCRIPTORS)
 
     def remove_reader(self, *args: Any, **kwargs: Any) -> NoReturn:
         _refuse("remove_reader", _DESCRIPTORS)
 
-    def add_writer(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def add_writer(self, fd: Any, callback: Callable[[*_Ts], object], *args: *_Ts) -> NoReturn:
         _refuse("add_writer", _DESCRIPTORS)
 
     def remove_writer(self, *args: Any, **kwargs: Any) -> NoReturn:

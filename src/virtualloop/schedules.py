@@ -18,7 +18,7 @@ The kinds that the loop asks for:
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from virtualloop._errors import VirtualLoopError
@@ -188,11 +188,12 @@ class Recording:
     def __init__(self, schedule: Schedule) -> None:
         check_schedule(schedule)
         self._schedule = schedule
+        self._choose = answers_of(schedule)
         self.choices: list[Choice] = []
 
     def choose(self, n: int, kind: str) -> int:
         """Ask the other schedule and keep its answer."""
-        answer = self._schedule.choose(n, kind)
+        answer = self._choose(n, kind)
         self.choices.append(Choice(answer, n, kind))
         return answer
 
@@ -214,14 +215,20 @@ def check_schedule(schedule: object) -> None:
         raise TypeError(f"schedule must be an object with a choose(n, kind) method, not {schedule!r}")
 
 
-def ask(schedule: Schedule, n: int, kind: str) -> int:
-    """Return the schedule's answer, checked: anything outside `range(n)` is a bug in the schedule.
+def answers_of(schedule: Schedule) -> Callable[[int, str], int]:
+    """Return the schedule's choose(). One that is not from here may answer anything, so its answers are checked.
 
-    Raises TypeError or ValueError that names the schedule.
+    What is returned raises TypeError or ValueError that names the schedule for anything outside `range(n)`.
     """
-    answer = schedule.choose(n, kind)
-    if isinstance(answer, bool) or not isinstance(answer, int):
-        raise TypeError(f"{schedule!r}.choose({n}, {kind!r}) returned {answer!r}, not an integer")
-    if not 0 <= answer < n:
-        raise ValueError(f"{schedule!r}.choose({n}, {kind!r}) returned {answer}, which is not in range({n})")
-    return answer
+    if type(schedule).__module__ == __name__:
+        return schedule.choose
+
+    def choose(n: int, kind: str) -> int:
+        answer = schedule.choose(n, kind)
+        if isinstance(answer, bool) or not isinstance(answer, int):
+            raise TypeError(f"{schedule!r}.choose({n}, {kind!r}) returned {answer!r}, not an integer")
+        if not 0 <= answer < n:
+            raise ValueError(f"{schedule!r}.choose({n}, {kind!r}) returned {answer}, which is not in range({n})")
+        return answer
+
+    return choose
