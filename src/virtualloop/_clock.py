@@ -13,11 +13,15 @@ Python integers do not run out, so a clock that has jumped ten thousand years st
 from __future__ import annotations
 
 import math
+import sys
 
 __all__ = ["TICKS_PER_SECOND", "Clock", "span_in_ticks"]
 
 #: One tick is a microsecond; see above for why neither coarser nor finer.
 TICKS_PER_SECOND = 1_000_000
+
+#: Where a deadline of minus infinity stands: before any other.
+LONG_AGO = -int(sys.float_info.max)
 
 
 def span_in_ticks(seconds: float, *, argument: str) -> int:
@@ -68,7 +72,7 @@ class Clock:
             return None if ticks == math.inf else max(round(ticks), self.tick + 1)
         if when != when:
             raise ValueError("a deadline must not be nan")
-        return self.tick if ticks == -math.inf else min(round(ticks), self.tick)
+        return LONG_AGO if ticks == -math.inf else min(round(ticks), self.tick)
 
     def tick_after(self, delay: float) -> int | None:
         """Return the tick `delay` seconds from now, or None for one that never comes.
@@ -80,4 +84,4 @@ class Clock:
             return None if ticks == math.inf else self.tick + (round(ticks) or 1)
         if delay != delay:
             raise ValueError("a delay must not be nan")
-        return self.tick if ticks == -math.inf else self.tick + round(ticks)
+        return LONG_AGO if ticks == -math.inf else self.tick + round(ticks)

@@ -53,21 +53,21 @@ _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 _TaskFactory = Callable[..., Any]
 
-#: How late an event may come in unless told otherwise, in seconds: more than a loaded machine delays a wake-up, and less
-#: than the timeouts that programs set.
+#: How late an event may come in unless told otherwise, in seconds: more than a loaded machine delays a wake-up, and
+#: less than the timeouts that programs set.
 LATENESS = 0.05
 
-#: How long to wait for a thread that does not come to rest, in real seconds. A query to a database in memory is done long
-#: before; a thread that sleeps and polls for ever costs this much once.
+#: How long to wait for a thread that does not come to rest, in real seconds. A query to a database in memory is done
+#: long before; a thread that sleeps and polls for ever costs this much once.
 THREAD_PATIENCE = 2.0
 
 #: Steps at one instant, with nothing but polling, before a spin without a timer ahead is a LivelockError. It takes a
-#: third of a second to spin so often; a program that passes through a million steps of real work is given ten times as many.
+#: third of a second to spin so often; a million steps of real work are no spin, so that is given ten times as many.
 SPIN_LIMIT = 1_000_000
 #: How many looks at a spin that limit is divided into. At each the clock creeps on, if there is a deadline ahead.
 SPIN_LOOKS = 20
-#: A look also takes this part of the limit in turns, so that ten thousand tasks, which make many steps in few turns, are
-#: not taken for a spin.
+#: A look also takes this part of the limit in turns, so that ten thousand tasks, which make many steps in few turns,
+#: are not taken for a spin.
 SPIN_TURNS = 1000
 #: How many times the limit is allowed where tasks wake each other, which polling does not.
 WORK_FACTOR = 10
@@ -165,7 +165,7 @@ class VirtualLoop(Services):
         self._set_ahead = 0
         self._creep = 0
 
-        # What the present drive ends at: a tick for advance(), None and True for run_until_idle(), None and False for ever.
+        # What the present drive ends at: a tick for advance(); nothing left to run for run_until_idle(); else neither.
         self._target: int | None = None
         self._until_idle = False
         self._instants = 0
@@ -287,7 +287,7 @@ class VirtualLoop(Services):
                 self._ready.append((context, callback, self._step_mark))
                 return None  # type: ignore[return-value]  # to a C function that drops it, see the module's docstring
             elif kind is wakeup_type and isinstance(callback.__self__, _stock_task):  # type: ignore[attr-defined]  # built-in methods have it
-                self._ready.append((context, callback, args[0]))
+                self._ready.append((context, callback, args[0]))  # type: ignore[misc]  # a wake-up has one
                 return None  # type: ignore[return-value]  # as above
         handle = Handle()
         handle._callback = callback
@@ -416,10 +416,10 @@ class VirtualLoop(Services):
         """Return a task that runs `coro` on this loop; keywords are those of asyncio's own create_task()."""
         self._check_closed()
         if self._make_task is not None:
-            return self._create_task_with_factory(self._make_task, coro, kwargs)
+            return self._create_task_with_factory(self._make_task, coro, kwargs)  # type: ignore[no-any-return]  # a factory may return anything
         if asyncio.tasks.Task is not _stock_task:
             # It is somebody's replacement, as in asyncio's own tests of its Python implementation.
-            return asyncio.tasks.Task(coro, loop=self, **kwargs)
+            return asyncio.tasks.Task(coro, loop=self, **kwargs)  # type: ignore[arg-type]  # it says no itself
         self._task_number = number = self._task_number + 1
         if kwargs.get("name") is None:
             kwargs["name"] = f"Task-{number}"
@@ -435,7 +435,7 @@ class VirtualLoop(Services):
         if self._debug:
             trim(task._source_traceback)
         try:
-            return task
+            return task  # type: ignore[no-any-return]  # the stubs know neither number nor __init__
         finally:
             # A failed task's traceback holds this frame; this frame must not hold the task.
             del task
@@ -608,7 +608,7 @@ class VirtualLoop(Services):
                 except (SystemExit, KeyboardInterrupt):
                     raise
                 except BaseException as exc:
-                    self._failed(exc, entry, callback, argument)
+                    self._failed(exc, entry)
             # Nothing that has run may live on in these while the loop goes on to something else.
             entry = context = callback = argument = None
             if self._leave:
@@ -651,7 +651,7 @@ class VirtualLoop(Services):
                 except (SystemExit, KeyboardInterrupt):
                     raise
                 except BaseException as exc:
-                    self._failed(exc, entry, callback, argument)
+                    self._failed(exc, entry)
             # Nothing that has run may live on in these while the loop goes on to something else.
             entry = context = callback = argument = None
             if self._leave:
@@ -715,7 +715,7 @@ class VirtualLoop(Services):
                     except (SystemExit, KeyboardInterrupt):
                         raise
                     except BaseException as exc:
-                        self._failed(exc, entry, callback, argument)
+                        self._failed(exc, entry)
             finally:
                 queue.head, queue.loose, queue.seen = head, loose, seen
                 queue.cut()
@@ -980,14 +980,11 @@ class VirtualLoop(Services):
         context, callback, argument = entry
         return make_handle(self, callback, () if argument in (None, FIRST) else (argument,), context)
 
-    def _failed(self, exc: BaseException, entry: Any, callback: Any, args: Any) -> None:
+    def _failed(self, exc: BaseException, entry: Any) -> None:
         """Report what a callback raised; the words are those of asyncio.Handle."""
-        handle: Any = self._as_handle(entry)
-        # The repr of a handle is its class, then the callback and its place; it may have cancelled itself meanwhile.
-        intact = (
-            handle if handle._callback is not None else make_handle(self, callback, args or (), handle.get_context())
-        )  # type: ignore[attr-defined]  # not in the stub
-        what = repr(intact)[1:-1].partition(" ")[2]
+        handle = self._as_handle(entry)
+        # The repr of a handle is its class, then the callback and its place.
+        what = repr(handle)[1:-1].partition(" ")[2]
         self.call_exception_handler({"message": f"Exception in callback {what}", "exception": exc, "handle": handle})
 
 

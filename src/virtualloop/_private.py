@@ -14,8 +14,9 @@ __all__ = ["ATTRIBUTES", "ThreadSafeHandle", "get_running_loop", "is_debug_mode"
 ThreadSafeHandle: type[asyncio.Handle] = getattr(asyncio.events, "_ThreadSafeHandle", asyncio.Handle)
 
 
-# asyncio documents these two as "for use by event loop implementations", and there is no other way to become the running
-# loop, or to ask for it without an exception where there is none. Looked up at each call, since tests replace them.
+# asyncio documents these two as "for use by event loop implementations", and there is no other way to become the
+# running loop, or to ask for it without an exception where there is none. Looked up at each call, since tests replace
+# them.
 
 
 def get_running_loop() -> asyncio.AbstractEventLoop | None:

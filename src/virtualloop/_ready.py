@@ -41,8 +41,8 @@ class LooseQueue:
         #: Where others append; all else is ours.
         self.items: list[Any] = []
         self._choose = choose
-        #: The first place that is not empty, the first behind the last plain callback, and the first of those who joined
-        #: since and have not been asked about. The loop's hot path does what `take` does by itself.
+        #: The first place that is not empty, the first behind the last plain callback, and the first of those who
+        #: joined since and have not been asked about. The loop's hot path does what `take` does by itself.
         self.head = 0
         self.loose = 0
         self.seen = 0

@@ -132,9 +132,9 @@ def is_first_step(callback: Any) -> bool:
 class StandIn:
     """A user's task factory, made to build tasks that hash by number.
 
-    asyncio's own eager factories are rebuilt around `FactoryTask`. Classes derived from asyncio.Task get the hash. And while
-    any other factory runs, `asyncio.Task` is `FactoryTask`, also under the name that the factory's module imported: an
-    instance of asyncio's own class, being written in C, can neither change its class nor its hash.
+    asyncio's own eager factories are rebuilt around `FactoryTask`. Classes derived from asyncio.Task get the hash. And
+    while any other factory runs, `asyncio.Task` is `FactoryTask`, also under the name that the factory's module
+    imported: an instance of asyncio's own class, being written in C, can neither change its class nor its hash.
     """
 
     def __init__(self, factory: Callable[..., Any]) -> None:
@@ -177,7 +177,7 @@ def _globals_of(factory: Any) -> dict[str, Any]:
     if isinstance(factory, types.MethodType):
         factory = factory.__func__
     if not isinstance(factory, types.FunctionType):
-        factory = getattr(type(factory), "__call__", None)
+        factory = vars(type(factory)).get("__call__")
     return getattr(factory, "__globals__", {})
 
 

@@ -73,7 +73,7 @@ class Threads:
     def submit(
         self, executor: concurrent.futures.Executor, function: Callable[..., Any], args: tuple[Any, ...]
     ) -> concurrent.futures.Future[Any]:
-        """Run `function(*args)` in the executor; return a future that is completed by `collect`, on the loop's thread."""
+        """Run `function(*args)` in the executor; return a future that the loop's thread completes, see `finished`."""
         self._number += 1
         job = Job(self._number)
         if isinstance(executor, concurrent.futures.ThreadPoolExecutor):
@@ -140,7 +140,7 @@ class Threads:
         return [callback for _, callback in sent]
 
     def finished(self) -> list[Callable[[], None]]:
-        """Return, by the order of submission, what completes the future of each job that is done since the last call."""
+        """Return what completes the future of each job that is done by now, by the order of submission."""
         done = [job for job in self._jobs.values() if job.source.done()]
         for job in done:
             del self._jobs[job.number]

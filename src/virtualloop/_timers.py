@@ -75,7 +75,7 @@ class Timers:
         return None
 
     def release(self, tick: int, queue: deque[Any]) -> None:
-        """Move all timers that are due at `tick` to the end of `queue`, cancelled ones too: by tick, then as registered."""
+        """Move the timers due by `tick` to the end of `queue`, cancelled ones too: by tick, then as registered."""
         ticks = self.ticks
         while ticks and ticks[0] <= tick:
             entry = self.by_tick.pop(heappop(ticks))

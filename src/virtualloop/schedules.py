@@ -41,7 +41,7 @@ CROWD = 64
 
 
 class ReplayError(VirtualLoopError):
-    """A recorded schedule does not fit the run it is replayed on: the program, or its Python, is not the recorded one."""
+    """A recorded schedule does not fit the run: the program, or its Python, is not the one that was recorded."""
 
 
 class Choice(NamedTuple):
@@ -108,8 +108,8 @@ class Random:
             draw = self._order()
             if draw >= rate:
                 return 0
-            # Below the rate the draw is uniform once more, so it serves to say how far as well. Any distance is as likely
-            # as any other of its magnitude: who is a little late is overtaken by a few, rarely by ten thousand.
+            # Below the rate the draw is uniform once more, so it serves to say how far as well. Any distance is as
+            # likely as any other of its magnitude: who is a little late is overtaken by a few, rarely by ten thousand.
             return min(int(n ** (draw / rate)), n - 1)
         if kind == "hold":
             return 1 if self._order() < self._hold_rate else 0

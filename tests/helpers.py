@@ -1,0 +1,89 @@
+"""What several test modules need; tested in test_helpers.py."""
+
+import asyncio
+import contextlib
+import selectors
+
+from virtualloop import VirtualLoop
+from virtualloop._tasks import FactoryTask
+
+LEVELS = ("fifo", "timing", "io", "tasks")
+
+
+def run(main, *args, **kwargs):
+    """Run `main()` on a VirtualLoop made with the other arguments, as asyncio.run() does."""
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(*args, **kwargs)) as runner:
+        return runner.run(main())
+
+
+@contextlib.contextmanager
+def opened(*args, **kwargs):
+    """Make a VirtualLoop and close it."""
+    loop = VirtualLoop(*args, **kwargs)
+    try:
+        yield loop
+    finally:
+        loop.close()
+
+
+class Always:
+    """A schedule with one answer: the k-th, or the last where there are not as many. It keeps what it was asked."""
+
+    def __init__(self, k):
+        self.k = k
+        self.asked = []
+
+    def choose(self, n, kind):
+        self.asked.append((n, kind))
+        return min(self.k, n - 1)
+
+
+class OracleLoop(asyncio.SelectorEventLoop):
+    """Stock asyncio, with a selector that does not wait and a clock that it moves instead.
+
+    Every line that decides the order of events is stock asyncio's. Two things are pinned down that stock leaves open:
+    timers for the same deadline run as they were registered (its heap is not stable), and tasks iterate in sets by the
+    order of creation (theirs is that of addresses). Deadlines have to be multiples of GRAIN.
+    """
+
+    GRAIN = 1 / 64
+
+    class _Selector(selectors.BaseSelector):
+        def __init__(self):
+            self.now = 0.0
+
+        def register(self, fileobj, events, data=None):
+            return selectors.SelectorKey(fileobj, 0, events, data)
+
+        def unregister(self, fileobj):
+            return self.register(fileobj, 0)
+
+        def get_map(self):
+            return {}
+
+        def get_key(self, fileobj):
+            raise KeyError(fileobj)
+
+        def select(self, timeout=None):
+            assert timeout is not None, "stock asyncio would wait for ever"
+            self.now = round((self.now + timeout) / OracleLoop.GRAIN) * OracleLoop.GRAIN
+            return []
+
+    def __init__(self):
+        self._clock = self._Selector()
+        self._timers = 0
+        super().__init__(self._clock)
+        self._clock_resolution = self.GRAIN / 4
+        self.set_task_factory(lambda loop, coro, **kwargs: FactoryTask(coro, loop=loop, **kwargs))
+        self._numbers = 0
+
+    def _next_task_number(self):
+        self._numbers += 1
+        return self._numbers
+
+    def time(self):
+        return self._clock.now
+
+    def call_at(self, when, callback, *args, context=None):
+        self._timers += 1
+        return super().call_at(when + self._timers * 1e-9, callback, *args, context=context)

@@ -1,0 +1,140 @@
+from collections import deque
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from virtualloop._timers import MIN_CANCELLED, Timers
+
+
+class Timer:
+    """As much of a handle as Timers knows."""
+
+    def __init__(self, name):
+        self._callback = name
+
+    def __repr__(self):
+        return f"<{self._callback}>"
+
+
+def cancel(timers, timer):
+    timer._callback = None
+    timers.count_cancelled()
+
+
+def released(timers, tick):
+    queue = deque()
+    timers.release(tick, queue)
+    return [timer._callback for timer in queue if timer._callback is not None]
+
+
+def test_by_tick_then_by_registration():
+    timers = Timers()
+    for name, tick in [("c", 3), ("a1", 1), ("b", 2), ("a2", 1), ("a3", 1)]:
+        timers.add(tick, Timer(name))
+    timers.check()
+
+    assert timers.next_tick() == 1
+    assert released(timers, 2) == ["a1", "a2", "a3", "b"]
+    assert timers.next_tick() == 3
+    tick, timers_there = timers.pop()
+    assert (tick, [timer._callback for timer in timers_there]) == (3, ["c"])
+    assert timers.next_tick() is None
+
+
+def test_cancelled_timers_are_passed_over():
+    timers = Timers()
+    first, second, third = Timer("first"), Timer("second"), Timer("third")
+    timers.add(1, first)
+    timers.add(2, second)
+    timers.add(2, third)
+    cancel(timers, first)
+    cancel(timers, second)
+    timers.check()
+
+    assert timers.next_tick() == 2
+    assert released(timers, 5) == ["third"]
+    assert timers.next_tick() is None
+
+
+def test_a_tick_of_cancelled_timers_is_no_tick():
+    timers = Timers()
+    both = [Timer("a"), Timer("b")]
+    for timer in both:
+        timers.add(1, timer)
+    for timer in both:
+        cancel(timers, timer)
+
+    assert timers.next_tick() is None
+    assert not timers.ticks
+    assert not timers.by_tick
+
+
+def test_a_million_cancelled_timers_leave_nothing_behind():
+    timers = Timers()
+    for i in range(1_000_000):
+        timer = Timer("timeout")
+        timers.add(i % 1000, timer)
+        cancel(timers, timer)
+
+    kept = sum(len(entry) if type(entry) is list else 1 for entry in timers.by_tick.values())
+    assert kept <= MIN_CANCELLED
+
+
+def test_a_sweep_is_paid_for_by_the_cancellations():
+    """Among 10,000 live timers, cancelling a few must not walk over all of them each time."""
+    timers = Timers()
+    for i in range(10_000):
+        timers.add(i, Timer("alive"))
+    walks = 0
+    for i in range(20_000):
+        timer = Timer("timeout")
+        timers.add(i, timer)
+        before = timers._cancelled
+        cancel(timers, timer)
+        walks += timers._cancelled < before
+
+    assert walks <= 4
+    timers.check()
+
+
+def test_clear():
+    timers = Timers()
+    timers.add(1, Timer("a"))
+    timers.clear()
+    timers.check()
+
+    assert timers.next_tick() is None
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.integers(0, 20)),
+        st.tuples(st.just("cancel"), st.integers(0, 1000)),
+        st.tuples(st.just("release"), st.integers(0, 20)),
+        st.tuples(st.just("next"), st.just(0)),
+    ),
+    max_size=300,
+)
+
+
+@given(STEPS)
+def test_against_a_sorted_list(steps):
+    timers = Timers()
+    model = []  # (tick, number, timer) of those alive
+    number = 0
+    for step, value in steps:
+        if step == "add":
+            number += 1
+            timer = Timer(number)
+            timers.add(value, timer)
+            model.append((value, number, timer))
+        elif step == "cancel" and model:
+            _, _, timer = model.pop(value % len(model))
+            cancel(timers, timer)
+        elif step == "release":
+            due = sorted(entry for entry in model if entry[0] <= value)
+            model = [entry for entry in model if entry[0] > value]
+            assert released(timers, value) == [entry[1] for entry in due]
+        else:
+            assert timers.next_tick() == min((entry[0] for entry in model), default=None)
+        timers.check()
