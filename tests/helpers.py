@@ -74,12 +74,14 @@ class OracleLoop(asyncio.SelectorEventLoop):
         self._timers = 0
         super().__init__(self._clock)
         self._clock_resolution = self.GRAIN / 4
-        self.set_task_factory(lambda loop, coro, **kwargs: FactoryTask(coro, loop=loop, **kwargs))
         self._numbers = 0
 
     def _next_task_number(self):
         self._numbers += 1
         return self._numbers
+
+    def create_task(self, coro, **kwargs):
+        return FactoryTask(coro, loop=self, **kwargs)
 
     def time(self):
         return self._clock.now

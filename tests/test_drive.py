@@ -306,7 +306,7 @@ def test_the_twins_need_a_virtual_loop_that_runs():
     async def on_stock():
         with pytest.raises(RuntimeError, match=r"virtualloop\.advance\(\) needs a VirtualLoop"):
             await virtualloop.advance(1)
-        with pytest.raises(RuntimeError, match=r"loop_factory=VirtualLoop"):
+        with pytest.raises(RuntimeError, match=r"start it by asyncio\.Runner\(loop_factory=VirtualLoop\)"):
             await virtualloop.run_until_idle()
 
     asyncio.run(on_stock())

@@ -29,9 +29,10 @@ async def advance(seconds: float) -> None:
             await virtualloop.advance(5)
             assert task.done()
 
-        asyncio.run(main(), loop_factory=VirtualLoop)
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            runner.run(main())
     """
-    await _running("advance")._settler(seconds)
+    await _running("advance")._settled_after(seconds)
 
 
 async def run_until_idle() -> None:
@@ -50,9 +51,10 @@ async def run_until_idle() -> None:
             queue.put_nowait("item")
             assert await consumer == "item"
 
-        asyncio.run(main(), loop_factory=VirtualLoop)
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            runner.run(main())
     """
-    await _running("run_until_idle")._settler(None)
+    await _running("run_until_idle")._idle_at_last()
 
 
 def choose(options: Sequence[_T]) -> _T:
@@ -62,8 +64,11 @@ def choose(options: Sequence[_T]) -> _T:
 
     Example:
 
-        async def flaky_server():
+        async def main():
             return virtualloop.choose(["answer", "error", "silence"])
+
+        with asyncio.Runner(loop_factory=lambda: VirtualLoop(7)) as runner:
+            assert runner.run(main()) in ["answer", "error", "silence"]
     """
     if not options:
         raise ValueError("options must not be empty")
@@ -80,6 +85,6 @@ def _running(function: str) -> VirtualLoop:
     if not isinstance(loop, VirtualLoop):
         raise RuntimeError(
             f"virtualloop.{function}() needs a VirtualLoop, and {loop!r} runs: "
-            f"asyncio.run(main(), loop_factory=VirtualLoop)"
+            "start it by asyncio.Runner(loop_factory=VirtualLoop)"
         )
     return loop

@@ -81,6 +81,9 @@ IDLE_LIMIT = 10_000_000
 _stock_task = asyncio.Task
 _new_task = asyncio.Task.__new__
 
+#: In place of a step's argument: whether it is its task's first has to be asked.
+UNSURE = object()
+
 # asyncio hands a factory all keywords since 3.13.3; before, only a context, and the name afterwards.
 _FACTORY_TAKES_ALL = any(
     parameter.kind is parameter.VAR_KEYWORD
@@ -106,14 +109,14 @@ class VirtualLoop(Services):
 
     Example:
 
-        import asyncio
-        from virtualloop import VirtualLoop
-
         async def main():
             await asyncio.sleep(3600)
             return asyncio.get_running_loop().time()
 
-        assert asyncio.run(main(), loop_factory=VirtualLoop) == 3600.0
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            assert runner.run(main()) == 3600.0
+
+    Since Python 3.12 `asyncio.run(main(), loop_factory=VirtualLoop)` does the same.
     """
 
     def __init__(
@@ -155,9 +158,12 @@ class VirtualLoop(Services):
         # Where callbacks are queued: a deque, or the list inside the loose queue; and what tells how many there are.
         self._ready: Any = deque() if self._loose_queue is None else self._loose_queue.items
         self._queue: Any = self._loose_queue if self._loose_queue is not None else self._ready
-        # What a step is queued with, in place of an argument: FIRST while a task is made at order "tasks".
-        self._step_mark: object = None
-        # External events whose deadline has passed and that have not come in: (tick, handle), by tick.
+        # What a step is queued with, in place of an argument. At order "tasks", where a task's first step is a plain
+        # callback, it is FIRST while a task is made, and at other times told from the step.
+        self._step_mark: object = None if self._loose_queue is None else UNSURE
+        # Whether external events may be held, and those whose deadline has passed and that have not come in:
+        # (tick, handle), by tick.
+        self._holds = order in ("io", "tasks")
         self._held: deque[tuple[int, Any]] = deque()
         # The tick at which the loop was last idle: what it may be late by counts from there.
         self._instant = self._clock.tick
@@ -255,20 +261,19 @@ class VirtualLoop(Services):
         if not self._arrived:
             raise RuntimeError(f"Event loop stopped at t={self.time():g}, before it was idle.")
 
-    def _settler(self, seconds: float | None) -> asyncio.Future[None]:
-        """Return a future that is done, after all else, `seconds` from now; with None, when nothing else could run.
+    def _settled_after(self, seconds: float) -> asyncio.Future[None]:
+        """Return a future that is done `seconds` from now, after all else; what virtualloop.advance() waits for."""
+        target = self._clock.tick + span_in_ticks(seconds, argument="seconds")
+        future = self.create_future()
+        self._settler_number += 1
+        heappush(self._settlers, (target, self._settler_number, future))
+        return future
 
-        What the awaitable twins of advance() and run_until_idle() wait for.
-        """
-        if seconds is None:
-            future = self.create_future()
-            self._idlers.append(future)
-            self._instants = 0
-        else:
-            target = self._clock.tick + span_in_ticks(seconds, argument="seconds")
-            future = self.create_future()
-            self._settler_number += 1
-            heappush(self._settlers, (target, self._settler_number, future))
+    def _idle_at_last(self) -> asyncio.Future[None]:
+        """Return a future that is done when nothing else could run; what virtualloop.run_until_idle() waits for."""
+        future = self.create_future()
+        self._idlers.append(future)
+        self._instants = 0
         return future
 
     # --- callbacks ----------------------------------------------------------------------------------------------------
@@ -284,7 +289,10 @@ class VirtualLoop(Services):
         else:
             kind = type(callback)
             if kind is step_type:
-                self._ready.append((context, callback, self._step_mark))
+                mark = self._step_mark
+                if mark is UNSURE:
+                    mark = None if type(callback.__self__) is Task else FIRST if is_first_step(callback) else None  # type: ignore[attr-defined]  # steps have it
+                self._ready.append((context, callback, mark))
                 return None  # type: ignore[return-value]  # to a C function that drops it, see the module's docstring
             elif kind is wakeup_type and isinstance(callback.__self__, _stock_task):  # type: ignore[attr-defined]  # built-in methods have it
                 self._ready.append((context, callback, args[0]))  # type: ignore[misc]  # a wake-up has one
@@ -377,7 +385,10 @@ class VirtualLoop(Services):
         self._check_thread()
         check_callback(callback, "call_soon")
         if context is not None and is_step(callback):
-            self._ready.append((context, callback, args[0] if args else self._step_mark))
+            mark: object = args[0] if args else None
+            if self._step_mark is not None and not args and is_first_step(callback):
+                mark = FIRST
+            self._ready.append((context, callback, mark))
             return None  # type: ignore[return-value]  # as in call_soon
         handle = trimmed(asyncio.Handle(callback, args, self, context))
         self._ready.append(handle)
@@ -425,13 +436,13 @@ class VirtualLoop(Services):
             kwargs["name"] = f"Task-{number}"
         task: Any = _new_task(Task)
         task.number = number
-        if self._loose_queue is not None and not kwargs.get("eager_start"):
-            # Tasks start in the order of their creation: a first step is a plain callback.
+        mark = self._step_mark
+        if mark is not None and not kwargs.get("eager_start"):
             self._step_mark = FIRST
         try:
             task.__init__(coro, loop=self, **kwargs)
         finally:
-            self._step_mark = None
+            self._step_mark = mark
         if self._debug:
             trim(task._source_traceback)
         try:
@@ -454,10 +465,6 @@ class VirtualLoop(Services):
         if isinstance(task, asyncio.Task):
             if is_default_name(task.get_name()) and not isinstance(task, Task):
                 task.set_name(f"Task-{number_of(task)}")
-            entry = self._ready[-1] if self._loose_queue is not None and self._ready else None
-            if type(entry) is tuple and type(entry[1]) is step_type and is_first_step(entry[1]):
-                # As in create_task(); but a factory may start its tasks eagerly, so this is known only now.
-                self._ready[-1] = (entry[0], entry[1], FIRST)
         return task
 
     def _next_task_number(self) -> int:
@@ -776,15 +783,20 @@ class VirtualLoop(Services):
         if idle:
             self._idle()
             self._instant = clock.tick
+        take_due = self._hold_due if self._holds else self._release_due
+        take_due()
         if self._order != "fifo" and not self._leave:
             # The loop reads its clock late: callbacks took long, or it woke late. Deadlines pass in their order.
             while (tick := self._next_within_lateness()) is not None and self._choose(2, "late"):
                 clock.move(tick)
-        if self._order in ("fifo", "timing"):
-            timers.release(clock.tick, self._ready)
-        else:
+                take_due()
+        if self._holds:
             self._deliver(must=not self._queue and not self._leave)
         return idle
+
+    def _release_due(self) -> None:
+        """Queue the timers that are due."""
+        self._timers.release(self._clock.tick, self._ready)
 
     def _next_within_lateness(self) -> int | None:
         """Return the next deadline, if it is one that the clock may pass before anything else happens."""
@@ -804,7 +816,6 @@ class VirtualLoop(Services):
         """
         held = self._held
         choose = self._choose
-        self._hold_due()
         position = 0
         while held:
             if position == len(held):
@@ -912,7 +923,7 @@ class VirtualLoop(Services):
         self._ready.extend(threads.collect())
         finished = threads.finished()
         for complete in finished:
-            if self._order in ("fifo", "timing"):
+            if not self._holds:
                 complete()
             else:
                 # A result is an external event: it may come in late.

@@ -103,7 +103,7 @@ def _describe_task(task: asyncio.Task[Any], *, verb: str = "awaits") -> list[str
     # A task may run a coroutine of asyncio itself: create_task(queue.get()).
     inner = frames[innermost + 1 :] if own else frames
     if verb == "awaits":
-        what = f"{inner[0][0].co_qualname}()" if inner else _describe_awaited(awaited)
+        what = _describe_operation(inner) if inner else _describe_awaited(awaited)
         # An operation of asyncio that ends at a task: say which one.
         if inner and isinstance(awaited, asyncio.Task):
             what += f", on {_describe_awaited(awaited)}"
@@ -111,6 +111,13 @@ def _describe_task(task: asyncio.Task[Any], *, verb: str = "awaits") -> list[str
     else:
         head = f"  {task.get_name()!r} {verb} {frames[innermost][0].co_qualname}()"
     return [head, _place(*frames[innermost])]
+
+
+def _describe_operation(frames: list[tuple[CodeType, int]]) -> str:
+    """Return what the reader's line called: the outermost of these names that has nothing private in it."""
+    names = [code.co_qualname for code, _ in frames]
+    public = [name for name in names if not any(part.startswith("_") and part[1:2] != "_" for part in name.split("."))]
+    return f"{(public or names)[0]}()"
 
 
 def _coroutine_name(task: asyncio.Task[Any]) -> str:

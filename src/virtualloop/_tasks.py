@@ -199,12 +199,12 @@ def _hash_by_number(cls: type) -> None:
         return
 
     def hash_by_number(task: Any) -> int:
-        number = vars(task).get("_virtualloop_number")
+        number = getattr(task, "_virtualloop_number", None)
         if number is None:
             loop = task.get_loop()
             if not hasattr(loop, "_next_task_number"):
                 return object.__hash__(task)
-            number = vars(task)["_virtualloop_number"] = _number(loop)
+            number = task._virtualloop_number = _number(loop)
         return int(number)
 
     try:

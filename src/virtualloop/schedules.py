@@ -180,9 +180,11 @@ class Recording:
 
     Example:
 
-        schedule = Recording(Random(7))
-        asyncio.run(main(), loop_factory=lambda: VirtualLoop(schedule=schedule))
-        again = Replay(schedule.choices)
+        recording = Recording(Random(7))
+        with asyncio.Runner(loop_factory=lambda: VirtualLoop(schedule=recording)) as runner:
+            runner.run(main())
+        with asyncio.Runner(loop_factory=lambda: VirtualLoop(schedule=Replay(recording.choices))) as runner:
+            runner.run(main())
     """
 
     def __init__(self, schedule: Schedule) -> None:

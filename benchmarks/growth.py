@@ -1,0 +1,165 @@
+"""What grows: the cost of a step with many tasks and timers, memory, and a long stretch of virtual time.
+
+The sections of `run.py --all`. What is measured by its memory runs in a process of its own, which is this file as a
+script, with the name of a function, a loop and a number.
+"""
+
+import asyncio
+import gc
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+from loops import LOOPS, STOCK, table
+
+COMPARED = [STOCK, "fifo", "tasks"]
+
+# Steps in a measurement, of which each task makes ten at least; and of so many measurements the best counts.
+STEPS, LEAST, REPEATS = 100_000, 10, 3
+HEARTS = 100
+
+
+async def step(tasks):
+    """Return the seconds of a step when so many tasks are ready."""
+    rounds = max(STEPS // tasks, LEAST)
+    left = tasks
+    done = asyncio.get_running_loop().create_future()
+
+    async def task():
+        nonlocal left
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        left -= 1
+        if not left:
+            done.set_result(None)
+
+    kept = [asyncio.create_task(task()) for _ in range(tasks)]
+    await asyncio.sleep(0)  # all have started
+    start = perf_counter()
+    await done
+    return (perf_counter() - start) / (len(kept) * rounds)
+
+
+async def sleep(timers):
+    """Return the seconds of a sleep while so many timers are pending, all of them later."""
+    await pending(timers)
+    start = perf_counter()
+    for _ in range(STEPS // LEAST):
+        await asyncio.sleep(0.001)
+    return (perf_counter() - start) / (STEPS // LEAST)
+
+
+def per_item(what, measured, numbers, loops):
+    """Return the nanoseconds of something on several loops, by how much else there is."""
+
+    def best(name, number):
+        times = []
+        for _ in range(REPEATS):
+            gc.collect()
+            loop = LOOPS[name]()
+            times.append(loop.run_until_complete(measured(number)))
+            loop.close()
+        return f"{min(times) * 1e9:.0f}"
+
+    return table([what, *loops], [[f"{number:,}", *(best(name, number) for name in loops)] for number in numbers])
+
+
+def a_day(hours):
+    async def heart(number):
+        await asyncio.sleep(number / HEARTS)
+        for _ in range(hours * 3600):
+            await asyncio.sleep(1)
+
+    async def hearts():
+        await asyncio.gather(*map(heart, range(HEARTS)))
+
+    rows = []
+    for name in COMPARED[1:]:
+        loop = LOOPS[name]()
+        start = perf_counter()
+        loop.run_until_complete(hearts())
+        seconds = perf_counter() - start
+        loop.close()
+        rows.append([name, f"{seconds:.1f}", f"{hours * 3600 / seconds:,.0f}"])
+    intro = f"{hours} h of virtual time with {HEARTS} heartbeats a second: {HEARTS * hours * 3600:,} timers.\n\n"
+    return intro + table(["", "real seconds", "times real time"], rows)
+
+
+async def pending(number):
+    """Set timers, and leave them pending."""
+    loop = asyncio.get_running_loop()
+    for i in range(number):
+        loop.call_later(1000 + i / 1000, int)
+
+
+async def timeouts(number):
+    """Make timeouts and leave them long before they expire."""
+    for _ in range(number):
+        async with asyncio.timeout(10):
+            await asyncio.sleep(0)
+
+
+async def sleepers(number):
+    """Have tasks sleep all at once. On the stock loop the half second is over before a million have gone to sleep."""
+    delay = 0.5 if isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop) else 3600
+    for task in [asyncio.create_task(asyncio.sleep(delay)) for _ in range(number)]:
+        await task
+
+
+def peak_memory():
+    """Return the most memory that this process has had, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # getrusage() tells it too, but there a process inherits the figure of the one that started it.
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if "VmHWM" in line) * 1024
+    import resource  # noqa: PLC0415  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def timers_in(loop):
+    """Return how many timers a loop keeps, cancelled ones included."""
+    if isinstance(loop, asyncio.BaseEventLoop):
+        return len(loop._scheduled)
+    return sum(len(entry) if isinstance(entry, list) else 1 for entry in loop._timers.by_tick.values())
+
+
+def measure(function, name, number):
+    """Run one of the three above here; return its seconds, its bytes and how many timers it leaves."""
+    loop = LOOPS[name]()
+    before = peak_memory()
+    start = perf_counter()
+    loop.run_until_complete(globals()[function](number))
+    return perf_counter() - start, peak_memory() - before, timers_in(loop)
+
+
+def apart(function, number):
+    """Run it in a process for each loop, and return what it took."""
+    rows = []
+    for name in COMPARED:
+        command = [sys.executable, __file__, function, name, str(number)]
+        seconds, size, left = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)  # noqa: S603  # this file
+        each = f"{seconds / number * 1e6:.2f}", f"{size / number:,.0f}"
+        rows.append([name, f"{seconds:.1f}", f"{size / 1e6:,.0f}", *each, f"{left:,}"])
+    return f"{number:,} of them.\n\n" + table(["", "seconds", "peak MB", "µs each", "bytes each", "timers left"], rows)
+
+
+def sections(quick):
+    """Return what to call for each section; quick takes a tenth of a million and an hour of a day."""
+    many = 100_000 if quick else 1_000_000
+    tasks = [10, 100, 1000, 10_000, 100_000]
+    return {
+        "Nanoseconds of a step": partial(per_item, "ready tasks", step, tasks, COMPARED),
+        "Nanoseconds of a sleep": partial(per_item, "pending timers", sleep, [0, 1000, 100_000, many], COMPARED[1:]),
+        "Timers set and left pending": partial(apart, "pending", many),
+        "Timeouts made and left": partial(apart, "timeouts", many),
+        "Sleeping tasks": partial(apart, "sleepers", many),
+        "A day of heartbeats": partial(a_day, 1 if quick else 24),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(sys.argv[1], sys.argv[2], int(sys.argv[3]))))

@@ -1,0 +1,608 @@
+"""What each order level promises, checked under schedules that try everything they may."""
+
+import asyncio
+import contextvars
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers import LEVELS, Always, opened, run
+from virtualloop.schedules import Random, Recording, Replay, ReplayError
+
+SEEDS = range(30)
+SCHEDULES = [Always(0), Always(1), Always(10**9), *map(Random, range(8))]
+US = 1_000_000
+
+
+def fresh(schedule):
+    """The same answers again, from the beginning."""
+    return Always(schedule.k) if isinstance(schedule, Always) else Random(schedule.seed)
+
+
+every_level = pytest.mark.parametrize("order", LEVELS)
+every_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: repr(getattr(s, "k", s)))
+
+
+# --- at every level ---------------------------------------------------------------------------------------------------
+
+
+@every_level
+@every_schedule
+def test_call_soon_is_first_in_first_out(order, schedule):
+    with opened(schedule=fresh(schedule), order=order) as loop:
+        ran = []
+        for i in range(50):
+            loop.call_soon(ran.append, i)
+            loop.create_task(asyncio.sleep(0))
+        loop.call_soon(lambda: [loop.call_soon(ran.append, 50 + i) for i in range(50)])
+        loop.run_until_idle()
+
+        assert ran == list(range(100))
+
+
+@every_level
+@every_schedule
+def test_nothing_overtakes_a_plain_callback(order, schedule):
+    async def main():
+        loop = asyncio.get_running_loop()
+        events = [asyncio.Event() for _ in range(5)]
+        log = []
+
+        async def waiter(i):
+            await events[i].wait()
+            log.append(("woken", i))
+
+        tasks = [asyncio.create_task(waiter(i)) for i in range(5)]
+        await asyncio.sleep(1)
+        for i in range(5):
+            loop.call_soon(log.append, ("plain", i))
+            events[i].set()
+        await asyncio.gather(*tasks)
+        return log
+
+    log = run(main, schedule=fresh(schedule), order=order)
+
+    assert [entry for entry in log if entry[0] == "plain"] == [("plain", i) for i in range(5)]
+    assert all(log.index(("plain", i)) < log.index(("woken", i)) for i in range(5))
+
+
+@every_level
+@every_schedule
+def test_done_callbacks_run_before_waiters_added_later(order, schedule):
+    async def main():
+        future = asyncio.get_running_loop().create_future()
+        log = []
+        future.add_done_callback(lambda _: log.append("callback"))
+
+        async def waiter():
+            await future
+            log.append("waiter")
+
+        task = asyncio.create_task(waiter())
+        await asyncio.sleep(1)
+        future.set_result(None)
+        await task
+        return log
+
+    assert run(main, schedule=fresh(schedule), order=order) == ["callback", "waiter"]
+
+
+@every_level
+@every_schedule
+@pytest.mark.parametrize("make", ["create_task", "Task", "factory"])
+def test_tasks_start_in_the_order_of_their_creation(order, schedule, make):
+    async def main():
+        loop = asyncio.get_running_loop()
+        log = []
+
+        async def task(i):
+            log.append(i)
+            await asyncio.sleep(0)
+
+        if make == "factory":
+            loop.set_task_factory(lambda loop, coro, **kwargs: asyncio.Task(coro, loop=loop, **kwargs))
+        create = asyncio.Task if make == "Task" else asyncio.create_task
+        tasks = [create(task(i)) for i in range(20)]
+        await asyncio.gather(*tasks)
+        return log
+
+    assert run(main, schedule=fresh(schedule), order=order) == list(range(20))
+
+
+@every_level
+@every_schedule
+def test_a_protocol_sees_its_calls_in_order(order, schedule):
+    """As transports call their protocols: each call queued by call_soon, from a task that is woken in between."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        log = []
+
+        async def transport(name):
+            loop.call_soon(log.append, (name, "connection_made"))
+            for i in range(3):
+                await asyncio.sleep(0)
+                loop.call_soon(log.append, (name, "data_received", i))
+            loop.call_soon(log.append, (name, "connection_lost"))
+            await asyncio.sleep(0)
+
+        await asyncio.gather(*[transport(name) for name in "abc"])
+        return log
+
+    log = run(main, schedule=fresh(schedule), order=order)
+    calls = ["connection_made", "data_received", "data_received", "data_received", "connection_lost"]
+
+    for name in "abc":
+        assert [entry[1] for entry in log if entry[0] == name] == calls
+
+
+@every_level
+@every_schedule
+def test_equal_program_state_whatever_the_order(order, schedule):
+    """A program that is right, with everything at once, gives its result under every schedule."""
+
+    async def main():
+        queue = asyncio.Queue(2)
+        lock = asyncio.Lock()
+        total = 0
+
+        async def produce(n):
+            for i in range(5):
+                await asyncio.sleep(0.01 * n)
+                await queue.put(i)
+
+        async def consume():
+            nonlocal total
+            while True:
+                item = await queue.get()
+                async with lock:
+                    before = total
+                    await asyncio.sleep(0.005)
+                    total = before + item
+                queue.task_done()
+
+        consumers = [asyncio.create_task(consume()) for _ in range(3)]
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            for n in range(4):
+                group.create_task(produce(n))
+        await queue.join()
+        for consumer in consumers:
+            consumer.cancel()
+        await asyncio.gather(*consumers, return_exceptions=True)
+        return total
+
+    assert run(main, schedule=fresh(schedule), order=order) == 40
+
+
+# --- fifo -------------------------------------------------------------------------------------------------------------
+
+
+def test_fifo_asks_nothing():
+    schedule = Always(1)
+
+    async def main():
+        await asyncio.gather(*[asyncio.sleep(0.01 * (i % 3)) for i in range(20)])
+
+    run(main, schedule=schedule, order="fifo")
+
+    assert schedule.asked == []
+
+
+def test_zeros_are_fifo_at_every_level():
+    def log_at(**kwargs):
+        log = []
+
+        async def main():
+            async def task(i):
+                await asyncio.sleep(0.01 * (i % 4))
+                log.append((i, asyncio.get_running_loop().time()))
+                await asyncio.sleep(0)
+                log.append((i, "again"))
+
+            await asyncio.gather(*[task(i) for i in range(20)])
+
+        run(main, **kwargs)
+        return log
+
+    plain = log_at()
+
+    for order in LEVELS:
+        assert log_at(schedule=Always(0), order=order) == plain
+        assert log_at(order=order) == plain
+
+
+# --- timing -----------------------------------------------------------------------------------------------------------
+
+
+def deadlines_and_firings(order, schedule, lateness, deadlines):
+    """Return (deadline, number, time at which it ran) in the order of running."""
+    ran = []
+    with opened(schedule=schedule, order=order, lateness=lateness) as loop:
+        for number, deadline in enumerate(deadlines):
+            loop.call_at(deadline, lambda d=deadline, n=number: ran.append((d, n, loop.time())))
+        loop.run_until_idle()
+    return ran
+
+
+DEADLINES = st.lists(st.integers(0, 200).map(lambda ms: ms / 1000), max_size=15)
+ANSWERS = st.lists(st.integers(0, 3), max_size=60)
+
+
+@settings(max_examples=150)
+@given(DEADLINES, ANSWERS, st.sampled_from([0.0, 0.01, 0.05]))
+def test_timing_never_inverts_deadlines_nor_exceeds_lateness(deadlines, answers, lateness):
+    schedule = Clamped(answers)
+    ran = deadlines_and_firings("timing", schedule, lateness, deadlines)
+
+    assert [(d, n) for d, n, _ in ran] == sorted((d, n) for d, n, _ in ran)
+    assert all(round((t - d) * US) <= lateness * US for d, _, t in ran)
+
+
+@settings(max_examples=150)
+@given(DEADLINES, ANSWERS, st.sampled_from([0.0, 0.01, 0.05]), st.sampled_from(["io", "tasks"]))
+def test_a_hold_never_exceeds_lateness(deadlines, answers, lateness, order):
+    ran = deadlines_and_firings(order, Clamped(answers), lateness, deadlines)
+
+    assert sorted(n for _, n, _ in ran) == list(range(len(deadlines)))
+    assert all(0 <= round((t - d) * US) <= lateness * US for d, _, t in ran)
+
+
+class Clamped:
+    """A list of answers, whatever the questions: as far as it goes, and each made to fit."""
+
+    def __init__(self, answers):
+        self.answers = iter(answers)
+
+    def choose(self, n, kind):
+        return min(next(self.answers, 0), n - 1)
+
+
+def test_timing_lets_deadlines_pass_together():
+    def together(seed):
+        ran = deadlines_and_firings("timing", Random(seed), 0.05, [0.01, 0.02])
+        return ran[0][2] == 0.02
+
+    assert {together(seed) for seed in SEEDS} == {True, False}
+
+
+def test_timing_lets_a_deadline_pass_while_callbacks_are_ready():
+    """A timeout may fire although the work it guards needs no time: its callbacks were slow."""
+
+    async def main():
+        try:
+            async with asyncio.timeout(0.02):
+                for _ in range(3):
+                    await asyncio.sleep(0)
+        except TimeoutError:
+            return "timeout"
+        return "done"
+
+    assert {run(main, seed, order="timing") for seed in range(60)} == {"timeout", "done"}
+    assert {run(main, seed, order="timing", lateness=0.01) for seed in range(60)} == {"done"}
+
+
+def test_timing_keeps_the_queue_first_in_first_out():
+    async def main():
+        log = []
+
+        async def task(i):
+            for _ in range(3):
+                await asyncio.sleep(0)
+                log.append(i)
+
+        await asyncio.gather(*[task(i) for i in range(5)])
+        return log
+
+    assert all(run(main, seed, order=order) == [*range(5)] * 3 for seed in SEEDS for order in ("timing", "io"))
+
+
+# --- io ---------------------------------------------------------------------------------------------------------------
+
+
+def orders_of_sleeps(order, delays, seeds=range(200), **kwargs):
+    async def main():
+        log = []
+
+        async def reply(name, delay):
+            await asyncio.sleep(delay)
+            log.append(name)
+
+        await asyncio.gather(*[reply(name, delay) for name, delay in delays.items()])
+        return "".join(log)
+
+    return {run(main, seed, order=order, **kwargs) for seed in seeds}
+
+
+def test_io_brings_replies_in_any_order_within_lateness():
+    delays = {"a": 0.01, "b": 0.02, "c": 0.03}
+
+    assert orders_of_sleeps("timing", delays) == {"abc"}
+    assert orders_of_sleeps("io", delays) == {"abc", "acb", "bac", "bca", "cab", "cba"}
+
+
+def test_io_keeps_the_order_of_what_is_further_apart_than_lateness():
+    assert orders_of_sleeps("io", {"a": 0.01, "b": 0.07}) == {"ab"}
+    assert orders_of_sleeps("io", {"a": 0.01, "b": 0.07}, lateness=0.1) == {"ab", "ba"}
+
+
+def test_io_brings_equal_deadlines_in_any_order():
+    assert orders_of_sleeps("io", {"a": 1, "b": 1, "c": 1}) == {"abc", "acb", "bac", "bca", "cab", "cba"}
+
+
+def test_io_lets_a_held_reply_be_passed_by_what_its_rival_does_next():
+    """Both replies are due at once; one is held for as long as its rival takes to read, wait and write."""
+
+    async def main():
+        log = []
+
+        async def client(name):
+            await asyncio.sleep(0.1)
+            log.append(name + "1")
+            await asyncio.sleep(0.02)
+            log.append(name + "2")
+
+        await asyncio.gather(client("a"), client("b"))
+        return " ".join(log)
+
+    seen = {run(main, seed, order="io") for seed in range(200)}
+
+    assert {"a1 a2 b1 b2", "b1 b2 a1 a2", "a1 b1 a2 b2"} <= seen
+
+
+def test_io_brings_results_of_threads_in_any_order():
+    async def main():
+        log = []
+
+        async def job(name):
+            await asyncio.to_thread(int)
+            log.append(name)
+
+        await asyncio.gather(*[job(name) for name in "abc"])
+        return "".join(log)
+
+    assert {run(main, seed, order="timing") for seed in range(5)} == {"abc"}
+    assert len({run(main, seed, order="io") for seed in range(30)}) > 2
+
+
+def test_a_cancelled_event_that_is_held_is_forgotten():
+    class HoldFirst:
+        """Holds what it is asked about first, for ever."""
+
+        def __init__(self):
+            self.answers = iter([1, 0, 1, 0, 1, 0])
+
+        def choose(self, n, kind):
+            return next(self.answers) if kind == "hold" else 0
+
+    ran = []
+    with opened(schedule=HoldFirst(), order="io") as loop:
+        handle = loop.call_later(0.01, ran.append, "cancelled")
+        loop.call_later(0.02, handle.cancel)
+        loop.call_later(0.03, ran.append, "kept")
+        loop.run_until_idle()
+
+    assert ran == ["kept"]
+
+
+def test_advance_waits_for_what_is_held():
+    for seed in SEEDS:
+        ran = []
+        with opened(seed, order="io") as loop:
+            for i in range(5):
+                loop.call_later(0.01, ran.append, i)
+            loop.advance(0.01)
+
+            assert sorted(ran) == list(range(5))
+            assert loop.time() == 0.01
+
+
+# --- tasks ------------------------------------------------------------------------------------------------------------
+
+
+def test_tasks_resume_in_any_order():
+    async def main():
+        event = asyncio.Event()
+        log = []
+
+        async def waiter(name):
+            await event.wait()
+            log.append(name)
+
+        tasks = [asyncio.create_task(waiter(name)) for name in "abc"]
+        await asyncio.sleep(1)
+        event.set()
+        await asyncio.gather(*tasks)
+        return "".join(log)
+
+    assert {run(main, seed, order="io") for seed in SEEDS} == {"abc"}
+    assert len({run(main, seed) for seed in range(200)}) == 6
+
+
+def test_a_task_may_be_passed_more_than_once():
+    async def main():
+        log = []
+
+        async def task(name):
+            for _ in range(4):
+                await asyncio.sleep(0)
+                log.append(name)
+
+        await asyncio.gather(task("a"), task("b"))
+        return "".join(log)
+
+    seen = {run(main, seed) for seed in range(200)}
+
+    assert "abababab" in seen
+    assert any("aaa" in order for order in seen)
+    assert any("bbb" in order for order in seen)
+
+
+# --- schedules and the loop -------------------------------------------------------------------------------------------
+
+
+async def everything():
+    log = []
+    loop = asyncio.get_running_loop()
+
+    async def task(i):
+        await asyncio.sleep(0.01 * (i % 3))
+        log.append((i, loop.time()))
+        await asyncio.sleep(0)
+        log.append((i, await asyncio.to_thread(lambda: i)))
+
+    await asyncio.gather(*[task(i) for i in range(6)])
+    return log
+
+
+@pytest.mark.parametrize("order", LEVELS)
+@pytest.mark.parametrize("seed", range(6))
+def test_a_recording_replays_the_run(order, seed):
+    recording = Recording(Random(seed))
+    recorded = run(everything, schedule=recording, order=order)
+
+    assert recorded == run(everything, seed, order=order)
+    assert recorded == run(everything, schedule=Replay(recording.choices), order=order)
+    assert recorded == run(everything, schedule=Replay([c.answer for c in recording.choices]), order=order)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_debug_mode_is_the_same_run(seed):
+    async def in_debug_mode():
+        asyncio.get_running_loop().set_debug(True)
+        return await everything()
+
+    async def with_a_callback():  # as set_debug() queues one
+        asyncio.get_running_loop().call_soon(int)
+        return await everything()
+
+    for order in LEVELS:
+        assert run(in_debug_mode, seed, order=order) == run(with_a_callback, seed, order=order)
+
+
+def test_a_recording_of_another_program_says_so():
+    recording = Recording(Random(1))
+    run(everything, schedule=recording, order="io")
+
+    async def other():
+        await asyncio.gather(*[asyncio.sleep(0) for _ in range(5)])
+        await asyncio.sleep(1)
+
+    with pytest.raises(ReplayError, match="does not fit this run"):
+        run(other, schedule=Replay(recording.choices), order="tasks")
+
+
+@pytest.mark.parametrize("order", ["timing", "io", "tasks"])
+@pytest.mark.parametrize("after", range(0, 12))
+def test_a_schedule_that_raises_loses_nothing(order, after):
+    """Whatever was pending when it raised runs once the loop is driven again."""
+
+    class Refusing:
+        left = after
+
+        def choose(self, n, kind):
+            self.left -= 1
+            if self.left == -1:
+                raise LookupError(kind)
+            return 0
+
+    ran = []
+    with opened(schedule=Refusing(), order=order) as loop:
+
+        async def task(i):
+            await asyncio.sleep(0.01 * i)
+            ran.append(i)
+            await asyncio.sleep(0)
+            ran.append(i)
+
+        for i in range(4):
+            loop.create_task(task(i))
+        try:
+            loop.run_until_idle()
+        except LookupError:
+            loop.run_until_idle()
+
+        assert sorted(ran) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_a_bad_answer_is_an_error_that_names_the_schedule():
+    class Bad:
+        def choose(self, n, kind):
+            return n
+
+        def __repr__(self):
+            return "Bad()"
+
+    with pytest.raises(ValueError, match=r"Bad\(\)\.choose\(2, 'late'\) returned 2, which is not in range\(2\)"):
+        run(everything, schedule=Bad())
+
+
+def test_hypothesis_can_be_the_schedule():
+    """It draws the list of choices, finds the lost update, and shrinks it."""
+
+    async def main():
+        value = 0
+
+        async def add():
+            nonlocal value
+            before = value
+            for _ in range(3):
+                await asyncio.sleep(0)
+            value = before + 1
+
+        async def apart():
+            await asyncio.sleep(0.02)  # by then the first is done, unless its callbacks are slow
+            await add()
+
+        await asyncio.gather(add(), apart())
+        return value
+
+    @settings(max_examples=200, database=None, derandomize=True)
+    @given(st.data())
+    def prop(data):
+        class Drawn:
+            def choose(self, n, kind):
+                return data.draw(st.integers(0, n - 1))
+
+        assert run(main, schedule=Drawn(), order="timing") == 2
+
+    with pytest.raises(AssertionError):
+        prop()
+
+
+def test_context_variables_follow_whatever_the_order():
+    variable = contextvars.ContextVar("variable")
+
+    async def main():
+        async def task(i):
+            variable.set(i)
+            for _ in range(5):
+                await asyncio.sleep(0)
+                assert variable.get() == i
+
+        await asyncio.gather(*[task(i) for i in range(10)])
+
+    for seed in SEEDS:
+        run(main, seed)
+
+
+def test_many_events_at_once_cost_a_few_questions_each():
+    asked = []
+
+    class Counting:
+        def __init__(self):
+            self.random = random.Random(1)
+
+        def choose(self, n, kind):
+            asked.append(kind)
+            return int(self.random.random() < 0.5)
+
+    ran = []
+    with opened(schedule=Counting(), order="io") as loop:
+        for i in range(20_000):
+            loop.call_later(1, ran.append, i)
+        loop.run_until_idle()
+
+    assert len(ran) == 20_000
+    assert len(asked) < 6 * 20_000

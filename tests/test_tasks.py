@@ -1,0 +1,291 @@
+"""Tasks hash and are named by the order of their creation, under any task factory."""
+
+import asyncio
+import functools
+import gc
+import sys
+from asyncio import Task as ImportedTask
+
+import pytest
+
+from helpers import opened, run
+from virtualloop._tasks import StandIn, is_default_name, is_step, step_type
+
+
+async def nothing():
+    pass
+
+
+class Own(asyncio.Task):
+    """A user's task class, as somebody would write it."""
+
+
+class OwnHash(asyncio.Task):
+    def __hash__(self):
+        return 1
+
+
+def plain(loop, coro, **kwargs):
+    return asyncio.Task(coro, loop=loop, **kwargs)
+
+
+def in_module(loop, coro, **kwargs):
+    return asyncio.tasks.Task(coro, loop=loop, **kwargs)
+
+
+def imported(loop, coro, **kwargs):
+    return ImportedTask(coro, loop=loop, **kwargs)
+
+
+def own(loop, coro, **kwargs):
+    return Own(coro, loop=loop, **kwargs)
+
+
+class Callable:
+    def __call__(self, loop, coro, **kwargs):
+        return ImportedTask(coro, loop=loop, **kwargs)
+
+    def method(self, loop, coro, **kwargs):
+        return ImportedTask(coro, loop=loop, **kwargs)
+
+
+FACTORIES = {
+    "none": None,
+    "asyncio.Task": plain,
+    "asyncio.tasks.Task": in_module,
+    "imported": imported,
+    "own class": own,
+    "callable object": Callable(),
+    "method": Callable().method,
+    "partial": functools.partial(imported),
+}
+if sys.version_info >= (3, 12):
+    FACTORIES["eager"] = asyncio.eager_task_factory
+    FACTORIES["eager, own class"] = asyncio.create_eager_task_factory(Own)
+
+
+@pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
+def test_sets_of_tasks_iterate_in_the_order_of_creation(factory):
+    """Twenty times, with garbage in between, so that addresses differ."""
+
+    async def wait():
+        await asyncio.sleep(1)
+
+    orders = set()
+    garbage = []
+    for i in range(20):
+        garbage.append([object() for _ in range(i * 37)])
+        with opened() as loop:
+            loop.set_task_factory(factory)
+
+            async def main():
+                tasks = [asyncio.create_task(wait()) for _ in range(8)]
+                order = [tasks.index(task) for task in set(tasks)]
+                done, _ = await asyncio.wait(set(tasks))
+                return tuple(order), tuple(tasks.index(task) for task in done), tuple(t.get_name() for t in tasks)
+
+            orders.add(loop.run_until_complete(main()))
+        garbage = garbage[-3:]
+
+    assert len(orders) == 1
+    ((_, _, names),) = orders
+    assert len(set(names)) == 8
+
+
+def test_names_count_per_loop():
+    async def main():
+        return [asyncio.create_task(nothing()).get_name() for _ in range(3)]
+
+    assert run(main) == run(main) == ["Task-2", "Task-3", "Task-4"]
+
+
+@pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
+def test_given_names_and_contexts_reach_the_task(factory):
+    import contextvars
+
+    variable = contextvars.ContextVar("variable")
+    context = contextvars.copy_context()
+    context.run(variable.set, "given")
+
+    async def read():
+        return variable.get()
+
+    with opened() as loop:
+        loop.set_task_factory(factory)
+
+        async def main():
+            task = asyncio.create_task(read(), name="mine", context=context)
+            return task.get_name(), await task
+
+        assert loop.run_until_complete(main()) == ("mine", "given")
+
+
+def test_names_that_a_factory_gives_stay():
+    def factory(loop, coro, **kwargs):
+        task = asyncio.Task(coro, loop=loop)
+        task.set_name("the factory's")
+        return task
+
+    with opened() as loop:
+        loop.set_task_factory(factory)
+        task = loop.create_task(nothing())
+
+        assert task.get_name() == "the factory's"
+        assert loop.get_task_factory() is factory
+        loop.run_until_complete(task)
+
+
+def test_default_names_of_a_factorys_tasks_count_per_loop():
+    names = set()
+    for _ in range(2):
+        with opened() as loop:
+            loop.set_task_factory(own)
+            task = loop.create_task(nothing())
+            names.add(task.get_name())
+            assert isinstance(task, Own)
+            loop.run_until_complete(task)
+
+    assert names == {"Task-1"}
+
+
+def test_a_class_with_a_hash_of_its_own_keeps_it():
+    with opened() as loop:
+        loop.set_task_factory(lambda loop, coro, **kwargs: OwnHash(coro, loop=loop, **kwargs))
+        task = loop.create_task(nothing())
+
+        assert hash(task) == 1
+        loop.run_until_complete(task)
+
+
+def test_a_users_class_hashes_by_address_elsewhere():
+    StandIn(own)
+
+    async def main():
+        task = Own(nothing(), loop=asyncio.get_running_loop())
+        assert hash(task) == object.__hash__(task)
+        await task
+
+    asyncio.run(main())
+
+
+def test_a_factory_that_keeps_its_tasks_in_a_set_finds_them_again():
+    kept = set()
+
+    def factory(loop, coro, **kwargs):
+        task = Own(coro, loop=loop, **kwargs)
+        kept.add(task)
+        task.add_done_callback(kept.discard)
+        return task
+
+    with opened() as loop:
+        loop.set_task_factory(factory)
+        loop.run_until_complete(asyncio.sleep(1))
+        loop.run_until_idle()
+
+    assert not kept
+
+
+def test_asyncio_task_is_itself_again_after_a_factory():
+    stock = asyncio.Task
+
+    def failing(loop, coro, **kwargs):
+        assert asyncio.Task is not stock
+        raise LookupError
+
+    with opened() as loop:
+        loop.set_task_factory(failing)
+        coro = nothing()
+        with pytest.raises(LookupError):
+            loop.create_task(coro)
+        coro.close()
+
+    assert asyncio.Task is asyncio.tasks.Task is ImportedTask is stock
+
+
+@pytest.mark.parametrize("bad", [1, "factory"])
+def test_set_task_factory_refuses_what_cannot_be_called(bad):
+    with opened() as loop:
+        with pytest.raises(TypeError, match="task factory must be a callable or None"):
+            loop.set_task_factory(bad)
+
+        assert loop.get_task_factory() is None
+
+
+def test_a_factory_need_not_return_a_task():
+    class Wrapper:
+        def __init__(self, loop, coro, **kwargs):
+            self.coro = coro
+
+    with opened() as loop:
+        loop.set_task_factory(Wrapper)
+        made = loop.create_task(nothing())
+
+        assert isinstance(made, Wrapper)
+        made.coro.close()
+
+
+def test_create_task_refuses_what_is_no_coroutine():
+    with opened() as loop:
+        with pytest.raises(TypeError, match="a coroutine was expected"):
+            loop.create_task(42)
+        with pytest.raises(TypeError):
+            coro = nothing()
+            try:
+                loop.create_task(coro, colour="red")
+            finally:
+                coro.close()
+        loop.run_until_idle()
+        gc.collect()
+
+
+def test_the_callbacks_of_a_task_are_recognized():
+    """If this fails on a new Python, everything still works, but each task step costs a handle."""
+    seen = []
+
+    async def main():
+        await asyncio.sleep(0)
+        await asyncio.sleep(1)
+
+    with opened() as loop:
+        append = loop._ready.append
+
+        class Spy:
+            def __getattr__(self, name):
+                return getattr(ready, name)
+
+        ready = loop._ready
+        assert append
+        loop.create_task(main())
+        seen.append(ready[0])
+        loop.call_soon(lambda: seen.append(ready[-1]))
+        loop.call_later(1, lambda: None)
+        loop.run_until_idle()
+
+    assert [type(entry) for entry in seen] == [tuple, tuple]
+    assert all(type(entry[1]) is step_type and is_step(entry[1]) for entry in seen)
+    assert not is_step([].append)
+    assert not is_step(print)
+
+
+def test_a_wakeup_is_queued_without_a_handle():
+    with opened() as loop:
+        future = loop.create_future()
+
+        async def main():
+            await future
+
+        task = loop.create_task(main())
+        loop.run_until_idle()
+        future.set_result(None)
+        (entry,) = loop._ready
+
+        assert type(entry) is tuple
+        assert is_step(entry[1])
+        loop.run_until_complete(task)
+
+
+def test_default_names():
+    assert is_default_name("Task-12")
+    assert not is_default_name("Task-")
+    assert not is_default_name("Task-x")
+    assert not is_default_name("worker")
