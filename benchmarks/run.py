@@ -5,8 +5,9 @@
     python benchmarks/run.py --check      VirtualLoop alone, against floors.toml; exit status 1 when it falls short
 
 All loops run in one process, round by round: each round runs each loop once, and the next one starts with the next
-loop, so that a busy moment of the machine meets all of them. A figure is the ratio of the minima over all rounds: what
-disturbs a run only makes it longer, so the minimum is the run that was disturbed least.
+loop, so that a busy moment of the machine meets all of them. A figure is the median of the rounds' ratios: the runs of
+a round are close in time, so they meet the machine at the same speed, and the median leaves out what was disturbed. On
+a machine with other work, medians of 15 rounds repeated within 1 to 4%, ratios of the minima within 1 to 5%.
 """
 
 import argparse
@@ -34,14 +35,14 @@ import virtualloop
 
 HERE = Path(__file__).parent
 
-# With as many, ratios repeat within a few percent on a machine that does other work as well.
+# As many as the medians took to repeat within a few percent on a machine that does other work as well.
 ROUNDS = 15
 # A loop this many times slower than the stock one is run in a few rounds only: nobody reads the second digit of 0.1.
 SLOW, SLOW_ROUNDS = 5, 2
 # One that takes this many times as long is stopped.
 TOO_SLOW = 50
 # Loops made in one go, which takes as long as a short program.
-MADE = 200
+MADE = 500
 # Processes that import, for each of two modules: a few seconds in all.
 IMPORTS = 15
 
@@ -105,41 +106,35 @@ CASES = {name: program(main) for name, main in PROGRAMS.items()} | {"make and cl
 
 
 def compare(case, loops, rounds):
-    """Return the best time of each loop, or in its place why there is none."""
-    best, warm = {}, {}
-    names = list(loops)
-    # Round 0 warms up, begins with the stock loop and so tells which loops are slow. Its times do not count.
+    """Return the stock loop's median time, and of each loop how many times as fast it is or why there is no telling."""
+    found = {name: [] for name in loops}
+    names, warm = list(loops), {}
+    # Round 0 warms up, begins with the stock loop and so tells which loops are slow. It does not count.
     for round_ in range(rounds + 1):
+        times = {}
         start = round_ % len(names)
         for name in names[start:] + names[:start]:
             slow = name in warm and warm[name] > SLOW * warm[STOCK]
-            if isinstance(best.get(name), str) or (slow and round_ > SLOW_ROUNDS):
+            if isinstance(found[name], str) or (slow and round_ > SLOW_ROUNDS):
                 continue
             gc.collect()
             try:
                 # A second at least: a short program may be disturbed for longer than it takes.
-                with time_limit(max(TOO_SLOW * warm.get(STOCK, 1), 1)):
-                    seconds = case(loops[name])
+                with time_limit(max(TOO_SLOW * warm.get(STOCK, times.get(STOCK, 1)), 1)):
+                    times[name] = case(loops[name])
             except TooSlowError:
-                best[name] = f"stopped after {TOO_SLOW} times asyncio's time"
+                found[name] = f"stopped after {TOO_SLOW} times asyncio's time"
             except Exception as exc:
-                best[name] = f"{type(exc).__name__}: {str(exc).partition(chr(10))[0]}"
-            else:
-                if round_:
-                    best[name] = min(seconds, best.get(name, seconds))
-                else:
-                    warm[name] = seconds
-    return best
-
-
-def ratio(times, loop):
-    """Return how many times as fast as the stock loop a loop was, or why there is no telling."""
-    return times[loop] if isinstance(times[loop], str) else times[STOCK] / times[loop]
+                found[name] = f"{type(exc).__name__}: {str(exc).partition(chr(10))[0]}"
+        warm = warm or times
+        for name, seconds in times.items() if round_ else ():
+            found[name].append(seconds if name == STOCK else times[STOCK] / seconds)
+    return {name: each if isinstance(each, str) else median(each) for name, each in found.items()}
 
 
 def mean(results, loop):
     """Return the geometric mean over the programs; without the slowest it would flatter, so then there is none."""
-    ratios = [ratio(times, loop) for name, times in results.items() if name in PROGRAMS]
+    ratios = [each[loop] for name, each in results.items() if name in PROGRAMS]
     return geometric_mean(ratios) if all(isinstance(each, float) for each in ratios) else "not all programs ran"
 
 
@@ -155,7 +150,7 @@ def ratios_table(results, loops):
         return f"- [{notes.index(value) + 1}]"
 
     def row(name):
-        return [name, f"{results[name][STOCK] * 1000:.1f}", *(cell(ratio(results[name], loop)) for loop in loops)]
+        return [name, f"{results[name][STOCK] * 1000:.1f}", *(cell(results[name][loop]) for loop in loops)]
 
     rows = [row(name) for name in results if name in PROGRAMS]
     if rows:
@@ -166,24 +161,18 @@ def ratios_table(results, loops):
 
 
 def shortfalls(results, floors):
-    """Return what is below its floor, in words."""
+    """Return what is below its floor, in words; a reason in place of a ratio is below all of them."""
     held = [
-        (f"fifo, {name}", ratio(results[name], "fifo"), floors["loop"][name])
-        for name in floors["loop"]
-        if name in results
+        (f"fifo, {name}", results[name]["fifo"], floor) for name, floor in floors["loop"].items() if name in results
     ]
     for loop in OURS:
         own = floors["fifo" if loop == "fifo" else "seeded"]
-        held += [
-            (f"{loop}, {name}", ratio(results[name], loop), own["program"]) for name in results if name in PROGRAMS
-        ]
+        held += [(f"{loop}, {name}", each[loop], own["program"]) for name, each in results.items() if name in PROGRAMS]
         if results.keys() >= PROGRAMS.keys():
             held.append((f"{loop}, geometric mean", mean(results, loop), own["mean"]))
-    # A reason in place of a ratio is a failure of the loop itself.
+    short = [each for each in held if isinstance(each[1], str) or each[1] < each[2]]
     return [
-        f"{what}: {got if isinstance(got, str) else format(got, '.2f')}, floor {floor}"
-        for what, got, floor in held
-        if isinstance(got, str) or got < floor
+        f"{what}: {got if isinstance(got, str) else format(got, '.2f')}, floor {floor}" for what, got, floor in short
     ]
 
 
@@ -238,7 +227,7 @@ def main():
     others, packages = ({}, []) if args.check else peers()
     packages.insert(0, f"virtualloop {version('virtualloop')}")
     say("# Benchmarks")
-    say(f"Made by `{' '.join(['python benchmarks/run.py', *sys.argv[1:]])}`, {args.rounds} rounds. {machine()}.")
+    say(f"Made by `{' '.join(['python benchmarks/run.py', *sys.argv[1:]])}`; rounds: {args.rounds}. {machine()}.")
     say(f"{platform.python_implementation()} {platform.python_version()}; {', '.join(packages)}.")
     results = {name: compare(case, LOOPS | others, args.rounds) for name, case in CASES.items() if args.only in name}
     if results:

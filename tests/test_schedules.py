@@ -145,7 +145,24 @@ def test_answers_of_a_users_schedule_are_checked(answer, error):
     with pytest.raises(error, match=r"Bad\(\)\.choose\(2, 'task'\) returned"):
         answers_of(Bad())(2, "task")
     with pytest.raises(error):
-        Recording(Bad()).choose(2, "task")
+        answers_of(Recording(Bad()))(2, "task")
+
+
+def test_a_schedule_that_raised_is_not_asked_again():
+    class Stopping:
+        asked = 0
+
+        def choose(self, n, kind):
+            self.asked += 1
+            raise LookupError
+
+    schedule = Stopping()
+    choose = answers_of(schedule)
+    with pytest.raises(LookupError):
+        choose(2, "task")
+
+    assert [choose(2, "task") for _ in range(3)] == [0, 0, 0]
+    assert schedule.asked == 1
 
 
 def test_reprs_name_what_was_given():

@@ -55,6 +55,8 @@ ATTRIBUTES = {
     "_when": "TimerHandle: as _loop",
     "_scheduled": "TimerHandle: whether a cancellation has to be told to the timers",
     "_timer_handle_cancelled": "AbstractEventLoop: TimerHandle.cancel() calls it",
+    "_scheduled_tasks": "asyncio.tasks: what asyncio.run() cancels, and in which order, before Python 3.14",
+    "_all_tasks": "asyncio.tasks: the name of _scheduled_tasks in Python 3.11",
     "_log_destroy_pending": "Task: run_until_complete() owns the task it made, so its destruction is no accident",
     "_waiters": "threading.Condition: the one way to tell a thread that waits from one that was woken and has not run",
     "_count": "_thread: the number of threads, for the check before each jump of the clock that mostly finds none",

@@ -13,8 +13,10 @@ import asyncio
 import functools
 import inspect
 import itertools
+import sys
 import types
-from collections.abc import Callable, Coroutine, Iterator
+import weakref
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +126,39 @@ def is_first_step(callback: Any) -> bool:
     """Return whether this step of a task is its first."""
     coro = callback.__self__.get_coro()
     return inspect.iscoroutine(coro) and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED
+
+
+# --- all_tasks() ------------------------------------------------------------------------------------------------------
+
+
+class _OrderedReferences(dict[Any, None]):
+    """As much of a set of weak references as a WeakSet needs, iterated in the order of insertion."""
+
+    def __init__(self, references: Iterable[Any]) -> None:
+        super().__init__(dict.fromkeys(references))
+        # A method in C in place of one in Python: it is called for each task of the process.
+        self.add = self.setdefault
+
+    def discard(self, reference: Any) -> None:
+        self.pop(reference, None)
+
+    def remove(self, reference: Any) -> None:
+        del self[reference]
+
+
+def _keep_tasks_in_order() -> None:
+    """Make asyncio.all_tasks() find tasks in the order of their creation.
+
+    asyncio.run() cancels what it returns, a set, filled from a WeakSet of all tasks of the process. Which of two tasks
+    with colliding hashes comes first in the one depends on their order in the other, and that on every task that some
+    other loop has left behind. Python 3.14 keeps a list, and has no such set of its own tasks.
+    """
+    tasks = getattr(asyncio.tasks, "_scheduled_tasks", getattr(asyncio.tasks, "_all_tasks", None))
+    if sys.version_info < (3, 14) and isinstance(tasks, weakref.WeakSet) and isinstance(getattr(tasks, "data", None), set):
+        tasks.data = _OrderedReferences(tasks.data)  # type: ignore[attr-defined,unused-ignore]  # not in the stub
+
+
+_keep_tasks_in_order()
 
 
 # --- a user's task factory --------------------------------------------------------------------------------------------
