@@ -144,7 +144,9 @@ def apart(function, number):
         seconds, size, left = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)  # noqa: S603  # this file
         each = f"{seconds / number * 1e6:.2f}", f"{size / number:,.0f}"
         rows.append([name, f"{seconds:.1f}", f"{size / 1e6:,.0f}", *each, f"{left:,}"])
-    return f"{number:,} of them.\n\n" + table(["", "seconds", "peak MB", "µs each", "bytes each", "timers left"], rows)
+    return f"{number:,} of them; memory beyond what the process had before.\n\n" + table(
+        ["", "seconds", "peak MB", "µs each", "bytes each", "timers left"], rows
+    )
 
 
 def sections(quick):

@@ -9,7 +9,7 @@ import pytest
 
 from helpers import LEVELS, run
 
-PROGRAM = '''
+PROGRAM = """
 import asyncio, sys
 from virtualloop import VirtualLoop, choose
 
@@ -60,7 +60,7 @@ def trace(seed, order):
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed, order=order)) as runner:
         runner.run(main())
     return log
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,9 @@ def test_ten_processes_with_other_hash_seeds():
 
     def output(hash_seed):
         env = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": os.pathsep.join(sys.path)}
-        return subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, check=True, text=True).stdout
+        return subprocess.run(
+            [sys.executable, "-c", program], env=env, capture_output=True, check=True, text=True
+        ).stdout
 
     outputs = {output(hash_seed) for hash_seed in range(10)}
 

@@ -424,7 +424,7 @@ def test_handles():
         assert "<Handle int()" in repr(soon)
         assert later.when() == at.when() == 2.5
         assert "when=2.5" in repr(later)
-        assert later == later  # noqa: PLR0124  # identity is the point
+        assert later == later  # identity is the point
         assert later != at
         assert len({later, at}) == 2
         assert not soon.cancelled()
@@ -446,7 +446,7 @@ def test_isolated_asyncio_test_case():
 
         async def test(self):
             await asyncio.sleep(3600)
-            self.assertIsInstance(asyncio.get_running_loop(), VirtualLoop)
+            assert isinstance(asyncio.get_running_loop(), VirtualLoop)
 
     if sys.version_info < (3, 13):
         # The attribute came with 3.13; before, the runner is made in a method.

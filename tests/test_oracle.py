@@ -51,7 +51,7 @@ STEPS = st.recursive(
 PATIENCE = 20 * OracleLoop.GRAIN
 
 
-class Failed(Exception):
+class Failed(Exception):  # noqa: N818  # it is what happened
     """What a program raises itself."""
 
 
@@ -138,7 +138,9 @@ async def interpret(programs, log):
         elif kind == "shield":
             await asyncio.shield(block(args[0]))
         elif kind == "first":
-            done, pending = await asyncio.wait(map(asyncio.create_task, map(block, args[0])), return_when="FIRST_COMPLETED")
+            done, pending = await asyncio.wait(
+                map(asyncio.create_task, map(block, args[0])), return_when="FIRST_COMPLETED"
+            )
             note("first", sorted(t.get_name() for t in done), len(pending))
             for task in sorted(pending, key=lambda t: t.get_name()):
                 task.cancel()

@@ -494,7 +494,7 @@ def test_a_recording_of_another_program_says_so():
 
 
 @pytest.mark.parametrize("order", ["timing", "io", "tasks"])
-@pytest.mark.parametrize("after", range(0, 12))
+@pytest.mark.parametrize("after", range(12))
 def test_a_schedule_that_raises_loses_nothing(order, after):
     """Whatever was pending when it raised runs once the loop is driven again."""
 
@@ -534,7 +534,7 @@ def test_a_bad_answer_is_an_error_that_names_the_schedule():
         def __repr__(self):
             return "Bad()"
 
-    with pytest.raises(ValueError, match=r"Bad\(\)\.choose\(2, 'late'\) returned 2, which is not in range\(2\)"):
+    with pytest.raises(ValueError, match=r"Bad\(\)\.choose\(2, 'task'\) returned 2, which is not in range\(2\)"):
         run(everything, schedule=Bad())
 
 

@@ -53,7 +53,7 @@ LOCK = SEMAPHORE = None
 @pytest.mark.parametrize("what", WAITS)
 def test_says_what_a_task_awaits_and_where(what):
     async def main():
-        global LOCK, SEMAPHORE  # noqa: PLW0603  # both belong to the loop of this test
+        global LOCK, SEMAPHORE  # both belong to the loop of this test
         LOCK, SEMAPHORE = await taken(asyncio.Lock()), asyncio.Semaphore(0)
         await asyncio.create_task(WAITS[what](), name="blocked")
 

@@ -228,12 +228,10 @@ def test_create_task_refuses_what_is_no_coroutine():
     with opened() as loop:
         with pytest.raises(TypeError, match="a coroutine was expected"):
             loop.create_task(42)
+        coro = nothing()
         with pytest.raises(TypeError):
-            coro = nothing()
-            try:
-                loop.create_task(coro, colour="red")
-            finally:
-                coro.close()
+            loop.create_task(coro, colour="red")
+        coro.close()
         loop.run_until_idle()
         gc.collect()
 

@@ -97,6 +97,19 @@ def test_a_sweep_is_paid_for_by_the_cancellations():
     timers.check()
 
 
+def test_a_few_cancellations_among_many_timers_sweep_nothing():
+    timers = Timers()
+    for i in range(100_000):
+        timers.add(i, Timer("alive"))
+    for i in range(10 * MIN_CANCELLED):
+        timer = Timer("timeout")
+        timers.add(i, timer)
+        cancel(timers, timer)
+
+    assert timers._cancelled == 10 * MIN_CANCELLED
+    timers.check()
+
+
 def test_clear():
     timers = Timers()
     timers.add(1, Timer("a"))

@@ -4,8 +4,9 @@ Owns that judgement and nothing else; knows nothing of loops and jobs.
 
 Python does not say what a thread waits for, but its frame tells which call it is in the middle of, and mostly on what
 object: a lock that is taken, a queue that is empty, a condition that still lists the waiter. Where the object says so
-the judgement is certain. Where only the name of the call can be read it is a guess, to be confirmed by a second look
-at the same place, after the GIL was let go. A thread that sleeps, computes, or is inside a C function is at work.
+the judgement is certain. Elsewhere it is a guess, to be confirmed by a second look at the same place, after the GIL
+was let go, at a thread that the system has not scheduled. A thread that sleeps, computes, or is inside a C function is
+at work.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from __future__ import annotations
 import dis
 import enum
 import functools
+import sys
 import threading
+from pathlib import Path
 from queue import SimpleQueue
 from types import CodeType, FrameType
 from typing import Any
 
-__all__ = ["State", "state_of"]
+__all__ = ["State", "is_scheduled", "state_of"]
 
 #: Methods that park the thread that calls them, if it stays in the call: of locks, conditions, events, futures,
 #: queues and threads.
@@ -47,12 +50,25 @@ def state_of(frame: FrameType) -> State:
         return State.WORKING
     known, receiver = _resolve(frame, callee[:-1])
     if known and isinstance(receiver, SimpleQueue):
-        return State.PARKED if receiver.empty() else State.WORKING
+        if callee[-1] != "get" or not receiver.empty():
+            return State.WORKING
+        # Since Python 3.13, put() may hand the item to a waiter past the queue, which then stays empty.
+        return State.PARKED if sys.version_info < (3, 13) else State.PERHAPS
     if known and callee[-1] in ("acquire", "__enter__"):
         locked = getattr(receiver, "locked", None)
         if locked is not None and not locked():
             return State.WORKING
     return State.PERHAPS
+
+
+def is_scheduled(native_id: int) -> bool:
+    """Return whether the system has woken the thread, though it may not have run since. Linux tells, others do not."""
+    try:
+        status = Path(f"/proc/self/task/{native_id}/stat").read_text()
+    except OSError:
+        return False
+    # The state stands behind the name, which is in parentheses and may hold anything.
+    return status.rpartition(")")[2].split()[0] == "R"
 
 
 def _resolve(frame: FrameType, path: tuple[str, ...]) -> tuple[bool, Any]:

@@ -53,7 +53,6 @@ ATTRIBUTES = {
     "_run": "Handle: runs a callback and reports what it raises, in debug mode",
     "_source_traceback": "Handle, Task: where it was created, in debug mode; loops trim their own frames from it",
     "_when": "TimerHandle: as _loop",
-    "_scheduled": "TimerHandle: whether a cancellation has to be told to the timers",
     "_timer_handle_cancelled": "AbstractEventLoop: TimerHandle.cancel() calls it",
     "_scheduled_tasks": "asyncio.tasks: what asyncio.run() cancels, and in which order, before Python 3.14",
     "_all_tasks": "asyncio.tasks: the name of _scheduled_tasks in Python 3.11",
@@ -61,5 +60,4 @@ ATTRIBUTES = {
     "_waiters": "threading.Condition: the one way to tell a thread that waits from one that was woken and has not run",
     "_count": "_thread: the number of threads, for the check before each jump of the clock that mostly finds none",
     "_current_frames": "sys: documented, and the only way to see what a thread does",
-    "_getframe": "sys: documented, for the warning that names the caller's line",
 }

@@ -17,7 +17,6 @@ import traceback
 import warnings
 import weakref
 from collections.abc import AsyncGenerator, Callable
-from contextvars import Context
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -181,7 +180,10 @@ class Services(Outside):
             return
         try:
             owner: Any = next((context[k] for k in ("task", "future", "handle") if context.get(k) is not None), None)
-            where: Context | None = owner.get_context() if hasattr(owner, "get_context") else None
+            if isinstance(owner, asyncio.Handle):
+                where: Any = owner._context  # type: ignore[attr-defined]  # its get_context() came with Python 3.12
+            else:
+                where = owner.get_context() if hasattr(owner, "get_context") else None
             if where is not None and hasattr(where, "run"):
                 where.run(self._exception_handler, self, context)
             else:
@@ -247,8 +249,9 @@ class Services(Outside):
                 stacklevel=2,
             )
             executor.shutdown(wait=False)
-        finally:
             waiting.shutdown(wait=False)
+        else:
+            waiting.shutdown()
 
     # --- async generators ---------------------------------------------------------------------------------------------
 

@@ -154,7 +154,11 @@ def _keep_tasks_in_order() -> None:
     other loop has left behind. Python 3.14 keeps a list, and has no such set of its own tasks.
     """
     tasks = getattr(asyncio.tasks, "_scheduled_tasks", getattr(asyncio.tasks, "_all_tasks", None))
-    if sys.version_info < (3, 14) and isinstance(tasks, weakref.WeakSet) and isinstance(getattr(tasks, "data", None), set):
+    if (
+        sys.version_info < (3, 14)
+        and isinstance(tasks, weakref.WeakSet)
+        and isinstance(getattr(tasks, "data", None), set)
+    ):
         tasks.data = _OrderedReferences(tasks.data)  # type: ignore[attr-defined,unused-ignore]  # not in the stub
 
 

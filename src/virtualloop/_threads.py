@@ -21,13 +21,12 @@ import concurrent.futures
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sized
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
-from virtualloop._parked import State, state_of
+from virtualloop._parked import State, is_scheduled, state_of
 
 __all__ = ["Threads"]
 
@@ -47,7 +46,7 @@ class Job:
         self.number = number
         self.source: concurrent.futures.Future[Any]
         self.relay: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        self.thread: int | None = None
+        self.thread: threading.Thread | None = None
         self.called_back = False
         #: Where it was parked when it was given up: it is not waited for again while it stays there.
         self.given_up_at: object = None
@@ -59,14 +58,18 @@ class Threads:
     def __init__(self, *, patience: float) -> None:
         self._patience = patience
         self._inbox: SimpleQueue[tuple[tuple[int, int], Any] | None] = SimpleQueue()
+        # What was taken out of the inbox while waiting, in the order in which it came.
+        self._sent: list[tuple[tuple[int, int], Any]] = []
         self._jobs: dict[int, Job] = {}
-        self._job_of: dict[int, Job] = {}
+        self._job_of: dict[threading.Thread, Job] = {}
         self._number = 0
         # Threads from before this loop are somebody else's. Objects, not idents: the system gives those out again.
         self._known = set(threading.enumerate()) if _thread._count() else set()
-        self._given_up: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+        self._given_up: set[threading.Thread] = set()
+        #: Threads of executors: what they do is known from their jobs.
+        self._workers: set[threading.Thread] = set()
         #: Where a thread looked parked at the last look.
-        self._seen: dict[int, object] = {}
+        self._seen: dict[threading.Thread, object] = {}
 
     # --- from the loop's thread ---------------------------------------------------------------------------------------
 
@@ -79,12 +82,13 @@ class Threads:
         if isinstance(executor, concurrent.futures.ThreadPoolExecutor):
 
             def work() -> Any:
-                job.thread = threading.get_ident()
+                job.thread = threading.current_thread()
+                self._workers.add(job.thread)
                 self._job_of[job.thread] = job
                 try:
                     return function(*args)
                 finally:
-                    self._job_of.pop(job.thread, None)
+                    del self._job_of[job.thread]
 
             job.source = executor.submit(work)
         else:
@@ -97,7 +101,7 @@ class Threads:
 
     def anything(self) -> bool:
         """Return whether there may be something to wait for or to collect; cheap, because it is asked at each jump."""
-        return bool(self._jobs) or _thread._count() > 0 or not self._inbox.empty()
+        return bool(self._jobs) or _thread._count() > 0 or bool(self._sent) or not self._inbox.empty()
 
     def settle(self, ready: Sized) -> None:
         """Wait, in real time, until each thread has finished what it does, has parked, or was given up.
@@ -108,7 +112,7 @@ class Threads:
         start = _real_time()
         self._seen.clear()
         while not ready and self._at_work(_real_time() - start):
-            self._pause(pause)
+            self._receive(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def wait_for_main_thread(self, ready: Sized) -> bool:
@@ -119,24 +123,21 @@ class Threads:
         main = threading.main_thread()
         pause = FIRST_PAUSE
         self._seen.clear()
-        while not ready and self._inbox.empty():
+        while not ready and not self._sent and self._inbox.empty():
             if main is threading.current_thread() or main.ident is None or not main.is_alive():
                 return False
             frame = sys._current_frames().get(main.ident)
-            if frame is None or self._has_parked(main.ident, frame):
+            if frame is None or self._has_parked(main, frame):
                 return False
-            self._pause(pause)
+            self._receive(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
         return True
 
     def collect(self) -> list[Any]:
         """Return the callbacks that threads have sent since the last call, in order."""
-        sent: list[tuple[tuple[int, int], Any]] = []
-        for _ in range(self._inbox.qsize()):
-            item = self._inbox.get()
-            if item is not None:
-                sent.append(item)
-        sent.sort(key=lambda item: item[0])
+        while not self._inbox.empty():
+            self._receive(0)
+        sent, self._sent = sorted(self._sent, key=lambda item: item[0]), []
         return [callback for _, callback in sent]
 
     def finished(self) -> list[Callable[[], None]]:
@@ -151,7 +152,7 @@ class Threads:
     def send(self, callback: Any) -> None:
         """Hand over a callback. Safe in a signal handler too, since SimpleQueue.put() is."""
         thread = threading.current_thread()
-        job = self._job_of.get(threading.get_ident())
+        job = self._job_of.get(thread)
         if job is not None:
             job.called_back = True
             self._inbox.put(((0, job.number), callback))
@@ -162,16 +163,14 @@ class Threads:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _pause(self, seconds: float) -> None:
-        """Let the threads run, until one sends something or finishes a job, at most `seconds`."""
+    def _receive(self, seconds: float) -> None:
+        """Wait until a thread sends something or finishes a job, at most `seconds`: the threads run meanwhile."""
         try:
             item = self._inbox.get(timeout=seconds)
         except Empty:
             return
         if item is not None:
-            self._inbox.put(item)
-            # Its sender may have more to say before it comes to rest.
-            time.sleep(0)
+            self._sent.append(item)
 
     def _at_work(self, waited: float) -> bool:
         if not self._jobs and not _thread._count():
@@ -181,13 +180,12 @@ class Threads:
         for job in self._jobs.values():
             if not job.source.done() and self._job_at_work(job, frames, waited):
                 at_work = True
-        busy = {job.thread for job in self._jobs.values()}
         here = threading.current_thread()
         for thread in threading.enumerate():
-            if thread is here or thread in self._known or thread in self._given_up or thread.ident in busy:
+            if thread is here or thread in self._known or thread in self._workers or thread in self._given_up:
                 continue
             frame = frames.get(thread.ident or 0)
-            if frame is None or self._has_parked(thread.ident or 0, frame):
+            if frame is None or self._has_parked(thread, frame):
                 continue
             if waited >= self._patience:
                 self._given_up.add(thread)
@@ -196,7 +194,7 @@ class Threads:
         return at_work
 
     def _job_at_work(self, job: Job, frames: dict[int, FrameType], waited: float) -> bool:
-        frame = None if job.thread is None else frames.get(job.thread)
+        frame = None if job.thread is None else frames.get(job.thread.ident or 0)
         if job.thread is not None and frame is not None:
             if not self._has_parked(job.thread, frame):
                 return True
@@ -209,15 +207,15 @@ class Threads:
             job.given_up_at = place
         return job.given_up_at != place
 
-    def _has_parked(self, ident: int, frame: FrameType) -> bool:
+    def _has_parked(self, thread: threading.Thread, frame: FrameType) -> bool:
         state = state_of(frame)
         if state is State.PERHAPS:
             place = (id(frame), frame.f_lasti)
-            if self._seen.get(ident) == place:
-                return True
-            self._seen[ident] = place
+            if self._seen.get(thread) == place:
+                return not is_scheduled(thread.native_id or 0)
+            self._seen[thread] = place
             return False
-        self._seen.pop(ident, None)
+        self._seen.pop(thread, None)
         return state is State.PARKED
 
 

@@ -58,7 +58,10 @@ class Timers:
         """Take note that a timer was cancelled that is pending, or may be."""
         self._cancelled += 1
         if self._cancelled > self._sweep_above:
-            self._sweep()
+            # Timers may have been added since the last sweep: there are at least as many as ticks.
+            self._sweep_above = max(self._sweep_above, len(self.by_tick) // 2)
+            if self._cancelled > self._sweep_above:
+                self._sweep()
 
     def next_tick(self) -> int | None:
         """Return the tick of the earliest timer that was not cancelled, or None."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from math import log
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from virtualloop._errors import VirtualLoopError
@@ -37,7 +38,7 @@ LATE_RATES = (0.05, 0.3)
 TASK_RATES = (0.0, 0.0, 0.2, 0.7)
 #: Among more tasks than this, the rate falls in proportion. A few out of their order find what there is to find, and to
 #: resume thousands all over the place costs more in cache misses than everything else together.
-CROWD = 64
+CROWD = 16
 
 
 class ReplayError(VirtualLoopError):
@@ -86,13 +87,14 @@ class Random:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        run = self._stream("rates")
+        self._order = draw = self._stream("order").random
         low, high = HOLD_RATES
-        self._hold_rate = low + (high - low) * run.random()
+        self._hold_rate = low + (high - low) * draw()
         low, high = LATE_RATES
-        self._late_rate = low + (high - low) * run.random()
-        self._task_rate = TASK_RATES[run.getrandbits(2)]
-        self._order = self._stream("order").random
+        self._late_rate = low + (high - low) * draw()
+        self._task_rate = TASK_RATES[int(draw() * len(TASK_RATES))]
+        # In a crowd: questions to be answered with 0 before the next draw.
+        self._skip = 0
         self._user: random.Random | None = None
 
     @property
@@ -107,13 +109,16 @@ class Random:
             if not rate:
                 return 0
             if n > CROWD:
-                rate *= CROWD / n
-            draw = self._order()
-            if draw >= rate:
+                if self._skip:
+                    self._skip -= 1
+                    return 0
+                # How many are passed over until the next change of places, drawn at once.
+                self._skip = int(log(1 - self._order()) / log(1 - rate * CROWD / n))
+            elif self._order() >= rate:
                 return 0
-            # Below the rate the draw is uniform once more, so it serves to say how far as well. Any distance is as
-            # likely as any other of its magnitude: who is a little late is overtaken by a few, rarely by ten thousand.
-            return min(int(n ** (draw / rate)), n - 1)
+            # Any distance is as likely as any other of its magnitude: who is a little late is overtaken by a few,
+            # rarely by ten thousand.
+            return min(int(n ** self._order()), n - 1)
         if kind == "hold":
             return 1 if self._order() < self._hold_rate else 0
         if kind == "late":

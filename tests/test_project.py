@@ -1,0 +1,160 @@
+"""Rules that hold for the code as a whole."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import virtualloop
+import virtualloop._private
+import virtualloop.schedules
+
+ROOT = Path(__file__).parent.parent
+SRC = ROOT / "src" / "virtualloop"
+MODULES = {path.stem: ast.parse(path.read_text()) for path in SRC.glob("*.py")}
+
+#: From the bottom up; each module may import those before it.
+LAYERS = [
+    "_errors",
+    "_clock",
+    "_timers",
+    "_ready",
+    "schedules",
+    "_private",
+    "_handles",
+    "_tasks",
+    "_parked",
+    "_threads",
+    "_signals",
+    "_report",
+    "_unsupported",
+    "_services",
+    "_loop",
+    "_inside",
+    "__init__",
+]
+#: These are tested without a loop, and know nothing of asyncio.
+PURE = ["_errors", "_clock", "_timers", "_ready", "schedules", "_parked"]
+
+
+def imports(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            if node.module == "virtualloop":
+                yield from (f"virtualloop.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def test_every_module_has_its_layer():
+    assert sorted(LAYERS) == sorted(MODULES)
+
+
+def test_imports_go_downwards():
+    for name, tree in MODULES.items():
+        below = LAYERS[: LAYERS.index(name)]
+        own = [module.removeprefix("virtualloop.") for module in imports(tree) if module.startswith("virtualloop")]
+
+        assert set(own) <= set(below), name
+
+
+def test_the_core_is_pure():
+    for name in PURE:
+        assert not any(module.split(".")[0] == "asyncio" for module in imports(MODULES[name])), name
+
+
+def test_only_the_standard_library_is_imported():
+    for name, tree in MODULES.items():
+        for module in imports(tree):
+            assert module.split(".")[0] in {*sys.stdlib_module_names, "virtualloop"}, name
+
+
+def test_only_schedules_draws():
+    for name, tree in MODULES.items():
+        drawn = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr in ("random", "getrandbits")}
+
+        if name == "_loop":
+            assert drawn == {"getrandbits"}  # one seed out of a random.Random
+        elif name != "schedules":
+            assert not drawn, name
+
+
+def test_private_names_of_others_are_listed():
+    """Whatever begins with an underscore is defined in this package or stands, with its reason, in _private.py."""
+    used, defined = set(), set()
+    for tree in MODULES.values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+                own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+                (defined if own and isinstance(node.ctx, ast.Store) else used).add(node.attr)
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                defined.add(node.name)
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
+                if isinstance(node.args[1], ast.Constant) and str(node.args[1].value).startswith("_"):
+                    used.add(node.args[1].value)
+    others = {name for name in used - defined if not name.startswith(("__", "_virtualloop"))}
+
+    assert others <= set(virtualloop._private.ATTRIBUTES)
+    assert all(reason.strip() for reason in virtualloop._private.ATTRIBUTES.values())
+
+
+def test_no_listed_private_name_is_unused():
+    text = "".join(path.read_text() for path in SRC.glob("*.py") if path.stem != "_private")
+    text += (SRC / "_private.py").read_text().split("ATTRIBUTES = {")[0]
+
+    assert [name for name in virtualloop._private.ATTRIBUTES if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_public_names():
+    assert set(virtualloop.__all__) == {
+        "DeadlockError",
+        "LivelockError",
+        "Schedule",
+        "UnsupportedError",
+        "VirtualLoop",
+        "VirtualLoopError",
+        "advance",
+        "choose",
+        "run_until_idle",
+    }
+    assert set(virtualloop.schedules.__all__) == {"Choice", "Random", "Recording", "Replay", "ReplayError", "Schedule"}
+    extra = set(dir(virtualloop.VirtualLoop)) - set(dir(__import__("asyncio").BaseEventLoop))
+    assert {name for name in extra if not name.startswith("_")} == {
+        "advance",
+        "order",
+        "run_until_idle",
+        "seed",
+        *(name for name in vars(virtualloop._unsupported.Outside) if not name.startswith("_")),
+    } & (extra | {"advance", "order", "run_until_idle", "seed"})
+
+
+def test_every_module_says_what_it_owns():
+    for name, tree in MODULES.items():
+        docstring = ast.get_docstring(tree)
+
+        assert docstring, name
+        if name not in ("__init__", "_private"):
+            assert "Owns" in docstring or "Owns" in docstring.replace("owns", "Owns"), name
+
+
+def test_the_package_is_typed_and_says_its_version_once():
+    assert (SRC / "py.typed").exists()
+    pyproject = (ROOT / "pyproject.toml").read_text()
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    version = re.search(r'^version = "(.+)"$', pyproject, re.MULTILINE)[1]
+
+    assert f"## [{version}]" in changelog or "## [Unreleased]" in changelog
+
+
+def test_nothing_heavy_is_imported():
+    """What only reports, benchmarks or tests need is loaded when used."""
+    code = (
+        "import asyncio, sys; before = set(sys.modules); import virtualloop; print(*sorted(set(sys.modules) - before))"
+    )
+    new = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.split()
+
+    assert not {"dis", "html", "json", "multiprocessing", "hypothesis", "pytest", "unittest"} & set(new)

@@ -1,0 +1,117 @@
+import asyncio
+import os
+import signal
+import threading
+
+import pytest
+
+from helpers import LEVELS, opened, run
+
+
+@pytest.mark.parametrize("order", LEVELS)
+def test_a_signal_runs_its_handler_on_the_loop(order):
+    async def main():
+        loop = asyncio.get_running_loop()
+        arrived = loop.create_future()
+        loop.add_signal_handler(signal.SIGUSR1, arrived.set_result, "arrived")
+        loop.call_later(1, signal.raise_signal, signal.SIGUSR1)
+        return await arrived, loop.time()
+
+    assert run(main, 3, order=order)[0] == "arrived"
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+def test_a_signal_arrives_while_the_loop_waits_for_a_thread():
+    async def main():
+        loop = asyncio.get_running_loop()
+        stop = threading.Event()
+        loop.add_signal_handler(signal.SIGUSR1, stop.set)
+
+        def job():
+            os.kill(os.getpid(), signal.SIGUSR1)
+            return stop.wait(30)
+
+        return await asyncio.to_thread(job)
+
+    assert run(main, thread_patience=600.0)
+
+
+def test_a_handler_is_replaced_and_removed():
+    with opened() as loop:
+        ran = []
+        loop.add_signal_handler(signal.SIGUSR1, ran.append, "first")
+        loop.add_signal_handler(signal.SIGUSR1, ran.append, "second")
+        signal.raise_signal(signal.SIGUSR1)
+        loop.run_until_idle()
+
+        assert ran == ["second"]
+        assert loop.remove_signal_handler(signal.SIGUSR1)
+        assert not loop.remove_signal_handler(signal.SIGUSR1)
+        loop.add_signal_handler(signal.SIGINT, int)
+        loop.remove_signal_handler(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_removed_before_it_is_delivered():
+    with opened() as loop:
+        loop.add_signal_handler(signal.SIGUSR1, pytest.fail)
+        signal.raise_signal(signal.SIGUSR1)
+        loop.remove_signal_handler(signal.SIGUSR1)
+        loop.run_until_idle()
+
+
+def test_nothing_to_remove():
+    with opened() as loop:
+        assert not loop.remove_signal_handler(signal.SIGUSR1)
+
+
+def test_bad_signals():
+    with opened() as loop:
+
+        async def coroutine():
+            pass
+
+        with pytest.raises(TypeError, match="sig must be an int"):
+            loop.add_signal_handler("USR1", int)
+        with pytest.raises(ValueError, match="invalid signal number 10000"):
+            loop.add_signal_handler(10_000, int)
+        with pytest.raises(ValueError, match="invalid signal number"):
+            loop.remove_signal_handler(10_000)
+        with pytest.raises(RuntimeError, match="cannot be caught"):
+            loop.add_signal_handler(signal.SIGKILL, int)
+        with pytest.raises(TypeError, match="coroutines cannot be used with add_signal_handler"):
+            loop.add_signal_handler(signal.SIGUSR1, coroutine)
+        assert not loop.remove_signal_handler(signal.SIGKILL)
+
+
+def test_only_in_the_main_thread():
+    errors = []
+
+    def target():
+        with opened() as loop:
+            try:
+                loop.add_signal_handler(signal.SIGUSR1, int)
+            except RuntimeError as error:
+                errors.append(str(error))
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    thread.join()
+
+    assert errors == ["signals can only be handled by a loop in the main thread of the main interpreter"]
+
+
+def test_control_c_cancels_the_main_task():
+    async def main():
+        try:
+            asyncio.get_running_loop().call_later(1, signal.raise_signal, signal.SIGINT)
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            cancelled.append(asyncio.get_running_loop().time())
+            raise
+
+    cancelled = []
+    with pytest.raises(KeyboardInterrupt):
+        run(main)
+
+    assert cancelled == [1.0]

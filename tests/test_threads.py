@@ -1,0 +1,387 @@
+"""Jobs and threads: the clock waits for them, and what they send comes in at one point, in one order."""
+
+import asyncio
+import concurrent.futures
+import queue
+import threading
+import time
+
+import pytest
+
+from helpers import LEVELS, opened, run
+from virtualloop import DeadlockError
+
+
+async def to_executor(function, *args):
+    return await asyncio.get_running_loop().run_in_executor(None, function, *args)
+
+
+# --- jobs -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", LEVELS)
+def test_the_clock_stands_still_while_a_job_runs(order):
+    async def main():
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(1, int)
+        await asyncio.to_thread(time.sleep, 0.05)
+        timer.cancel()
+        return loop.time()
+
+    assert run(main, 3, order=order) <= 0.05
+
+
+def test_a_job_runs_in_another_thread_with_the_context_of_to_thread():
+    async def main():
+        return await asyncio.to_thread(threading.get_ident)
+
+    assert run(main) != threading.get_ident()
+
+
+@pytest.mark.parametrize("durations", [(0.03, 0.0, 0.015), (0.0, 0.015, 0.03)])
+def test_results_come_in_by_submission_whatever_the_durations(durations):
+    async def main():
+        log = []
+
+        async def job(i):
+            await asyncio.to_thread(time.sleep, durations[i])
+            log.append(i)
+
+        await asyncio.gather(*map(job, range(3)))
+        return log
+
+    assert run(main) == [0, 1, 2]
+    assert run(main, 5) == run(main, 5)
+
+
+def test_a_jobs_exception_is_raised_where_it_is_awaited():
+    def fail():
+        raise LookupError("no")
+
+    async def main():
+        with pytest.raises(LookupError, match="no"):
+            await to_executor(fail)
+
+    run(main)
+
+
+def test_a_job_that_calls_back_into_the_loop():
+    async def main():
+        loop = asyncio.get_running_loop()
+
+        async def in_loop(n):
+            await asyncio.sleep(n)
+            return loop.time()
+
+        def job():
+            first = asyncio.run_coroutine_threadsafe(in_loop(1), loop).result()
+            return first, asyncio.run_coroutine_threadsafe(in_loop(3600), loop).result()
+
+        return await to_executor(job)
+
+    assert run(main) == (1.0, 3601.0)
+
+
+def test_a_job_that_waits_for_an_event_of_the_loop():
+    async def main():
+        loop = asyncio.get_running_loop()
+        event = threading.Event()
+        loop.call_later(5, event.set)
+        await to_executor(event.wait)
+        return loop.time()
+
+    assert run(main, thread_patience=0.05) == 5.0
+
+
+def test_a_timeout_around_a_job_that_never_ends():
+    async def main():
+        loop = asyncio.get_running_loop()
+        event = threading.Event()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(10):
+                await to_executor(event.wait)
+        event.set()
+        return loop.time()
+
+    assert run(main, thread_patience=0.05) == 10.0
+
+
+def test_more_jobs_than_threads():
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(2))
+        return await asyncio.gather(*[to_executor(lambda i=i: i) for i in range(50)])
+
+    assert run(main) == list(range(50))
+
+
+def test_a_cancelled_job_that_has_not_started_never_runs():
+    ran = []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
+        gate = threading.Event()
+        first = loop.run_in_executor(None, gate.wait)
+        second = loop.run_in_executor(None, ran.append, "second")
+        await asyncio.sleep(0)
+        second.cancel()
+        await asyncio.sleep(0)
+        gate.set()
+        await first
+        assert second.cancelled()
+
+    run(main, thread_patience=0.05)
+
+    assert ran == []
+
+
+def test_another_executor_and_one_of_processes():
+    async def main():
+        loop = asyncio.get_running_loop()
+        with concurrent.futures.ThreadPoolExecutor(1) as threads:
+            assert await loop.run_in_executor(threads, int) == 0
+        context = __import__("multiprocessing").get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as processes:
+            assert await loop.run_in_executor(processes, abs, -3) == 3
+        return loop.time()
+
+    assert run(main) == 0.0
+
+
+def test_a_job_that_completes_after_the_loop_was_closed():
+    gate = threading.Event()
+    with opened() as loop:
+        executor = concurrent.futures.ThreadPoolExecutor(1)
+        future = loop.run_in_executor(executor, gate.wait)
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+    gate.set()
+    executor.shutdown()
+
+    assert not future.done()
+
+
+# --- threads of libraries ---------------------------------------------------------------------------------------------
+
+
+class Worker(threading.Thread):
+    """A thread as anyio and aiosqlite have them: takes work from a queue, completes futures from outside."""
+
+    def __init__(self, loop, work):
+        super().__init__(daemon=True)
+        self.loop, self.work = loop, work
+
+    def call(self, function, *args):
+        future = self.loop.create_future()
+        self.work.put((future, function, args))
+        return future
+
+    def run(self):
+        while True:
+            item = self.work.get()
+            if item is None:
+                return
+            future, function, args = item
+            self.loop.call_soon_threadsafe(future.set_result, function(*args))
+
+
+@pytest.mark.parametrize("kind", [queue.Queue, queue.SimpleQueue])
+@pytest.mark.parametrize("order", LEVELS)
+def test_a_library_thread_is_waited_for_before_the_clock_jumps(kind, order):
+    async def main():
+        loop = asyncio.get_running_loop()
+        worker = Worker(loop, kind())
+        worker.start()
+        guard = loop.call_later(1, pytest.fail, "the clock jumped")
+        for i in range(20):
+            async with asyncio.timeout(0.5):
+                assert await worker.call(lambda i=i: (time.sleep(0.002), i)[1]) == i
+        guard.cancel()
+        worker.work.put(None)
+        return loop.time()
+
+    assert run(main, 2, order=order) < 0.5
+
+
+def test_an_idle_library_thread_costs_no_real_time():
+    async def main():
+        worker = Worker(asyncio.get_running_loop(), queue.Queue())
+        worker.start()
+        await worker.call(int)
+        for _ in range(2000):
+            await asyncio.sleep(1)
+        worker.work.put(None)
+
+    start = time.monotonic()
+    run(main, thread_patience=60.0)
+
+    assert time.monotonic() - start < 30
+
+
+def test_a_thread_that_never_rests_is_given_up_once():
+    stop = threading.Event()
+
+    def busy():
+        while not stop.is_set():
+            time.sleep(0.001)
+
+    async def main():
+        threading.Thread(target=busy, daemon=True).start()
+        for _ in range(100):
+            await asyncio.sleep(1)
+        stop.set()
+
+    start = time.monotonic()
+    run(main, thread_patience=0.1)
+
+    assert time.monotonic() - start < 5
+
+
+def test_a_thread_parked_in_a_lock_is_no_reason_to_wait():
+    lock = threading.Lock()
+
+    def wait():
+        with lock:
+            pass
+
+    async def main():
+        lock.acquire()
+        thread = threading.Thread(target=wait)
+        thread.start()
+        await asyncio.sleep(3600)
+        lock.release()
+        thread.join()
+
+    run(main, thread_patience=600.0)
+
+
+def test_a_deadlock_is_reported_when_the_threads_have_parked():
+    async def main():
+        worker = Worker(asyncio.get_running_loop(), queue.SimpleQueue())
+        worker.start()
+        await worker.call(int)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            worker.work.put(None)
+
+    with pytest.raises(DeadlockError):
+        run(main, thread_patience=600.0)
+
+
+def test_what_threads_send_comes_in_by_thread_then_in_the_order_sent():
+    async def main():
+        loop = asyncio.get_running_loop()
+        log = []
+        gate = threading.Event()
+
+        def send(name, pause):
+            gate.wait()
+            for i in range(3):
+                time.sleep(pause)
+                loop.call_soon_threadsafe(log.append, (name, i))
+
+        threads = [threading.Thread(target=send, args=(name, 0.006 - 0.002 * name)) for name in range(3)]
+        for thread in threads:
+            thread.start()
+        gate.set()
+        await asyncio.sleep(1)
+        for thread in threads:
+            thread.join()
+        return log
+
+    assert run(main) == [(name, i) for name in range(3) for i in range(3)]
+
+
+def test_a_loop_in_a_thread_waits_for_the_main_thread():
+    with opened() as loop:
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        time.sleep(0.05)
+        future = asyncio.run_coroutine_threadsafe(asyncio.sleep(3600, "result"), loop)
+
+        assert future.result(timeout=30) == "result"
+        assert loop.time() == 3600.0
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def test_a_loop_in_a_thread_that_the_main_thread_joins_is_a_deadlock():
+    errors = []
+
+    async def main():
+        await asyncio.Event().wait()
+
+    def target():
+        try:
+            run(main)
+        except DeadlockError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    thread.join(30)
+
+    assert len(errors) == 1
+
+
+def test_handles_sent_from_a_thread_can_be_cancelled():
+    ran = []
+    with opened() as loop:
+        done = threading.Event()
+
+        def send():
+            handle = loop.call_soon_threadsafe(ran.append, "cancelled")
+            loop.call_soon_threadsafe(ran.append, "kept")
+            handle.cancel()
+            done.set()
+
+        loop.call_soon(lambda: (threading.Thread(target=send).start(), done.wait()))
+        loop.run_until_idle()
+
+    assert ran == ["kept"]
+
+
+def test_call_soon_threadsafe_from_the_loops_own_thread_is_call_soon():
+    with opened() as loop:
+        ran = []
+        loop.call_soon(lambda: [loop.call_soon(ran.append, 1), loop.call_soon_threadsafe(ran.append, 2)])
+        loop.call_soon_threadsafe(ran.append, 0)
+        loop.run_until_idle()
+
+        assert ran == [0, 1, 2]
+
+
+# --- shutting down ----------------------------------------------------------------------------------------------------
+
+
+def test_shutdown_of_the_default_executor():
+    with opened() as loop:
+        loop.run_until_complete(loop.shutdown_default_executor())
+        with pytest.raises(RuntimeError, match="Executor shutdown has been called"):
+            loop.run_in_executor(None, int)
+        with pytest.raises(TypeError, match="executor must be ThreadPoolExecutor instance"):
+            loop.set_default_executor("threads")
+
+
+def test_shutdown_gives_up_on_a_job_that_never_ends():
+    gate = threading.Event()
+    with opened(thread_patience=0.05) as loop:
+        loop.run_in_executor(None, gate.wait)
+        with pytest.warns(RuntimeWarning, match="did not finishing joining its threads within 300 seconds"):
+            loop.run_until_complete(loop.shutdown_default_executor(300))
+
+        assert loop.time() == 300.0
+        gate.set()
+
+
+def test_threads_end_with_the_loop():
+    async def main():
+        await asyncio.gather(*[asyncio.to_thread(int) for _ in range(5)])
+
+    before = threading.enumerate()
+    run(main)
+
+    assert [thread for thread in threading.enumerate() if thread not in before] == []
