@@ -41,7 +41,7 @@ Account on VirtualLoop: seed 3 is the first that fails.
 Seed 3, replayed three times, is the same run each time:
   at 30 ms Ann reads 100
   at 40 ms Bob reads 100
-  at 40 ms Ann writes 120
+  at 50 ms Ann writes 120
   at 50 ms Bob writes 103
   the balance is 103, not 123
 LockedAccount on VirtualLoop: 200 seeds pass.

@@ -784,6 +784,7 @@ class VirtualLoop(Services):
             self._idle()
             self._instant = clock.tick
         take_due = self._hold_due if self._holds else self._release_due
+        held_before = len(self._held)
         take_due()
         if self._order != "fifo" and not self._leave:
             # The loop reads its clock late: callbacks took long, or it woke late. Deadlines pass in their order.
@@ -791,7 +792,10 @@ class VirtualLoop(Services):
                 clock.move(tick)
                 take_due()
         if self._holds:
-            self._deliver(must=not self._queue and not self._leave)
+            must = not self._queue and not self._leave
+            # Who is held stays held until something else comes in, or could: asked each turn, nobody would be for long.
+            if must or len(self._held) > held_before or self._is_overdue(0):
+                self._deliver(must=must)
         return idle
 
     def _release_due(self) -> None:
@@ -836,7 +840,7 @@ class VirtualLoop(Services):
                     del held[position]
                     continue
                 # At the end of its lateness, an event comes in without being asked.
-                hold = choose(2, "hold") if self._clock.tick < tick + self._lateness else 0
+                hold = 0 if self._is_overdue(position) else choose(2, "hold")
             if hold:
                 position += 1
                 continue
@@ -846,6 +850,11 @@ class VirtualLoop(Services):
                 self._ready.append(handle)
                 must = False
             position = 0
+
+    def _is_overdue(self, position: int) -> bool:
+        """Return whether the event that is held there may not be held any longer."""
+        held = self._held
+        return position < len(held) and self._clock.tick >= held[position][0] + self._lateness
 
     def _hold_due(self) -> None:
         """Move the timers that are due to `_held`."""
