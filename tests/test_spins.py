@@ -20,7 +20,9 @@ def test_polling_makes_time_pass(order):
             await asyncio.sleep(0)
         return loop.time()
 
-    assert run(main, 3, order=order, spin_limit=100_000) == 3600.0
+    # What is held may come in as late as anything.
+    assert 3600.0 <= run(main, 3, order=order, spin_limit=100_000) <= 3600.05
+    assert run(main, order=order, spin_limit=100_000) == 3600.0
 
 
 def test_polling_makes_time_pass_in_debug_mode():

@@ -430,7 +430,7 @@ class VirtualLoop(Services):
             return self._create_task_with_factory(self._make_task, coro, kwargs)  # type: ignore[no-any-return]  # a factory may return anything
         if asyncio.tasks.Task is not _stock_task:
             # It is somebody's replacement, as in asyncio's own tests of its Python implementation.
-            return asyncio.tasks.Task(coro, loop=self, **kwargs)  # type: ignore[arg-type]  # it says no itself
+            return asyncio.tasks.Task(coro, loop=self, **kwargs)  # type: ignore[arg-type,unused-ignore]  # it says no itself; the stub before 3.12 does not
         self._task_number = number = self._task_number + 1
         if kwargs.get("name") is None:
             kwargs["name"] = f"Task-{number}"

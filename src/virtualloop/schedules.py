@@ -143,7 +143,7 @@ class Replay:
 
     Example:
 
-        loop = VirtualLoop(schedule=Replay([0, 1, 0, 2]))
+        loop = VirtualLoop(schedule=Replay([0, 1, 0, 1]))
     """
 
     def __init__(self, choices: Iterable[int | Choice]) -> None:
