@@ -150,6 +150,18 @@ def test_equal_deadlines_run_as_registered():
         assert ran == sorted(ran)
 
 
+@given(st.sampled_from([0.0, 1.0, 1.8e9]), st.floats(min_value=0, max_value=2e9))
+def test_every_way_to_set_a_timer_agrees(start, delay):
+    """The hot path computes ticks in line; debug mode and whatever is uncommon ask the clock."""
+    with opened(start=start) as fast, opened(start=start) as careful:
+        careful.set_debug(True)
+        for loop in (fast, careful):
+            loop.call_later(delay, int)
+            loop.call_at(delay, int)
+
+        assert fast._timers.ticks == careful._timers.ticks
+
+
 def test_what_is_past_is_due_now_and_the_longest_past_first():
     with opened(start=10.0) as loop:
         ran = []

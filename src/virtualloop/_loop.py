@@ -72,8 +72,8 @@ SPIN_TURNS = 1000
 #: How many times the limit is allowed where tasks wake each other, which polling does not.
 WORK_FACTOR = 10
 
-#: Delays up to this, in seconds, take the short way into the timers; it is far from where a float overflows.
-COMMON_DELAY = 1e9
+#: Spans up to this, in seconds, take the short way into the timers: there a float still tells microseconds apart.
+COMMON_SPAN = 1e9
 
 #: Instants that run_until_idle() lets pass before it concludes that a timer is always set again.
 IDLE_LIMIT = 10_000_000
@@ -315,11 +315,10 @@ class VirtualLoop(Services):
         if delay is None:
             raise TypeError("delay must not be None")
         clock = self._clock
-        # clock.tick_after() for what is common, and _set_timer(), in line.
-        if self._checked or not 0 < delay < COMMON_DELAY:
-            return self._set_timer(
-                clock.tick_after(delay), clock.seconds + delay, callback, args, context, "call_later"
-            )
+        if self._checked or not 0 < delay < COMMON_SPAN:
+            tick = clock.tick_after(delay)
+            return self._set_timer(tick, clock.seconds + delay, callback, args, context, "call_later")
+        # What follows is clock.tick_after() and _set_timer(), in line.
         tick = clock.tick + (int(delay * TICKS_PER_SECOND + 0.5) or 1)
         self._set_ahead += 1
         handle = TimerHandle()
@@ -348,7 +347,22 @@ class VirtualLoop(Services):
         """
         if when is None:
             raise TypeError("when cannot be None")
-        return self._set_timer(self._clock.tick_at(when), when, callback, args, context, "call_at")
+        clock = self._clock
+        if self._checked or not 0 <= clock.seconds < when < COMMON_SPAN:
+            return self._set_timer(clock.tick_at(when), when, callback, args, context, "call_at")
+        # What follows is clock.tick_at() and _set_timer(), in line.
+        tick = int(when * TICKS_PER_SECOND + 0.5)
+        if tick <= clock.tick:
+            tick = clock.tick + 1
+        self._set_ahead += 1
+        handle = TimerHandle()
+        handle._callback = callback
+        handle._args = args
+        handle._context = copy_context() if context is None else context
+        handle._loop = self
+        handle._when = when
+        self._timers.add(tick, handle)
+        return handle
 
     def _set_timer(
         self,
@@ -562,10 +576,8 @@ class VirtualLoop(Services):
                 self._leave = self._stopping
                 if self._debug:
                     self._run_debug()
-                elif self._order == "fifo":
-                    self._run_fifo()
                 elif self._loose_queue is None:
-                    self._run_ordered()
+                    self._run_in_order()
                 else:
                     self._run_loose()
                 if self._stopping or self._arrived:
@@ -579,61 +591,17 @@ class VirtualLoop(Services):
             self._track_origins(False)
             sys.set_asyncgen_hooks(*hooks)
 
-    def _run_fifo(self) -> None:
-        """The body at order "fifo": no choice is ever asked for."""
+    def _run_in_order(self) -> None:
+        """The body where the queue is first in, first out."""
         ready = self._ready
         clock = self._clock
-        timers = self._timers
-        ticks = timers.ticks
-        turns = 0
-        look_at = self._next_look(1)
-        while True:
-            if not ready and not self._leave and not (ticks and ticks[0] <= clock.tick):
-                self._idle()
-                turns = 0
-            if ticks and ticks[0] <= clock.tick:
-                timers.release(clock.tick, ready)
-            for _ in repeat(None, len(ready)):
-                entry = ready.popleft()
-                try:
-                    if type(entry) is tuple:
-                        context, callback, argument = entry
-                        if argument is None:
-                            context.run(callback)
-                        else:
-                            context.run(callback, argument)
-                    else:
-                        callback = entry._callback
-                        if callback is not None:
-                            argument = entry._args
-                            if not argument:
-                                entry._context.run(callback)
-                            elif len(argument) == 1:
-                                entry._context.run(callback, argument[0])
-                            else:
-                                entry._context.run(callback, *argument)
-                except (SystemExit, KeyboardInterrupt):
-                    raise
-                except BaseException as exc:
-                    self._failed(exc, entry)
-            # Nothing that has run may live on in these while the loop goes on to something else.
-            entry = context = callback = argument = None
-            if self._leave:
-                return
-            turns += 1
-            if turns >= look_at:
-                turns = self._look_at_spin(turns)
-                look_at = turns + self._next_look(len(ready))
-
-    def _run_ordered(self) -> None:
-        """The body where events may come in late, and the queue stays first in, first out: "timing", "io"."""
-        ready = self._ready
         ticks = self._timers.ticks
         held = self._held
+        varies = self._order != "fifo"
         turns = 0
         look_at = self._next_look(1)
         while True:
-            if ticks or held or not ready:
+            if not ready or (ticks and (varies or ticks[0] <= clock.tick)) or held:
                 if self._arrive():
                     turns = 0
             for _ in repeat(None, len(ready)):
@@ -775,22 +743,24 @@ class VirtualLoop(Services):
     def _arrive(self) -> bool:
         """Queue what comes in now; return whether the loop was idle."""
         clock = self._clock
-        timers = self._timers
+        ticks = self._timers.ticks
         nothing = not self._queue and not self._leave
         if nothing and self._held and self._threads.anything():
             nothing = not self._hear_threads()
-        idle = nothing and not self._held and not (timers.ticks and timers.ticks[0] <= clock.tick)
+        idle = nothing and not self._held and not (ticks and ticks[0] <= clock.tick)
         if idle:
             self._idle()
             self._instant = clock.tick
+        if self._order == "fifo":
+            self._timers.release(clock.tick, self._ready)
+            return idle
         take_due = self._hold_due if self._holds else self._release_due
         held_before = len(self._held)
         take_due()
-        if self._order != "fifo" and not self._leave:
-            # The loop reads its clock late: callbacks took long, or it woke late. Deadlines pass in their order.
-            while (tick := self._next_within_lateness()) is not None and self._choose(2, "late"):
-                clock.move(tick)
-                take_due()
+        # The loop reads its clock late: callbacks took long, or it woke late. Deadlines pass in their order.
+        while not self._leave and (tick := self._next_within_lateness()) is not None and self._choose(2, "late"):
+            clock.move(tick)
+            take_due()
         if self._holds:
             must = not self._queue and not self._leave
             # Who is held stays held until something else comes in, or could: asked each turn, nobody would be for long.
