@@ -38,7 +38,8 @@ ORIGIN_DEPTH = 10
 # Kept from before anyone can put it on a virtual clock: how long a callback takes is a matter of real time.
 real_time = time.monotonic
 
-_PACKAGE = str(Path(__file__).resolve().parent) + os.sep
+#: Whose frames are cut from the end of a traceback: users look for the line of theirs.
+_MACHINERY = (str(Path(__file__).resolve().parent) + os.sep, str(Path(asyncio.__file__).parent) + os.sep)
 
 
 class Services(Outside):
@@ -324,8 +325,8 @@ def trimmed(handle: _HandleT) -> _HandleT:
 
 
 def trim(stack: traceback.StackSummary) -> None:
-    """Cut this package's frames from the end of a traceback: users look for the line of theirs."""
-    while stack and stack[-1].filename.startswith(_PACKAGE):
+    """Cut the frames of this package and of asyncio from the end of a traceback."""
+    while stack and stack[-1].filename.startswith(_MACHINERY):
         del stack[-1]
 
 
