@@ -173,25 +173,24 @@ class Threads:
             self._sent.append(item)
 
     def _at_work(self, waited: float) -> bool:
-        if not self._jobs and not _thread._count():
+        jobs = [job for job in self._jobs.values() if not job.source.done()]
+        here = threading.current_thread()
+        passed_over = (self._known, self._workers, self._given_up)
+        threads = [t for t in threading.enumerate() if t is not here and not any(t in others for others in passed_over)]
+        if not jobs and not threads:
             return False
         frames = sys._current_frames()
-        at_work = False
-        for job in self._jobs.values():
-            if not job.source.done() and self._job_at_work(job, frames, waited):
-                at_work = True
-        here = threading.current_thread()
-        for thread in threading.enumerate():
-            if thread is here or thread in self._known or thread in self._workers or thread in self._given_up:
-                continue
+        # Each is looked at, lest one that has parked meanwhile is seen for the first time when the others have.
+        at_work = [self._job_at_work(job, frames, waited) for job in jobs]
+        for thread in threads:
             frame = frames.get(thread.ident or 0)
             if frame is None or self._has_parked(thread, frame):
                 continue
             if waited >= self._patience:
                 self._given_up.add(thread)
             else:
-                at_work = True
-        return at_work
+                at_work.append(True)
+        return any(at_work)
 
     def _job_at_work(self, job: Job, frames: dict[int, FrameType], waited: float) -> bool:
         frame = None if job.thread is None else frames.get(job.thread.ident or 0)
