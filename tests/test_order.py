@@ -91,6 +91,27 @@ def test_done_callbacks_run_before_waiters_added_later(order, schedule):
 
 @every_level
 @every_schedule
+def test_a_done_callback_may_be_a_method_of_a_task(order, schedule):
+    async def main():
+        future = asyncio.get_running_loop().create_future()
+        victim = asyncio.create_task(asyncio.sleep(100))
+        await asyncio.sleep(0)
+        future.add_done_callback(victim.cancel)
+
+        async def waiter():
+            await future
+            return victim.cancelling()
+
+        task = asyncio.create_task(waiter())
+        await asyncio.sleep(1)
+        future.set_result(None)
+        return await task
+
+    assert run(main, schedule=fresh(schedule), order=order) == 1
+
+
+@every_level
+@every_schedule
 @pytest.mark.parametrize("make", ["create_task", "Task", "factory"])
 def test_tasks_start_in_the_order_of_their_creation(order, schedule, make):
     async def main():

@@ -73,6 +73,12 @@ def event(stop):
     set_.wait()
 
 
+def event_with_timeout(stop):
+    set_ = threading.Event()
+    stop.append(set_.set)
+    set_.wait(60)
+
+
 def join(stop):
     gate = threading.Event()
     other = threading.Thread(target=gate.wait)
@@ -113,6 +119,7 @@ AT_A_SIMPLE_QUEUE = State.PARKED if sys.version_info < (3, 13) else State.PERHAP
 CASES = [
     (lock_method, State.PERHAPS),
     (lock_with_timeout, State.PERHAPS),
+    (event_with_timeout, State.TIMED),
     (lock_keyword, State.PERHAPS),
     (with_lock, State.PERHAPS),
     (simple_queue, AT_A_SIMPLE_QUEUE),

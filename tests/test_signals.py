@@ -36,6 +36,17 @@ def test_a_signal_arrives_while_the_loop_waits_for_a_thread():
     assert run(main, thread_patience=600.0)
 
 
+def test_a_signal_on_its_way_is_no_deadlock():
+    async def main():
+        event = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGALRM, event.set)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        await event.wait()
+        return asyncio.get_running_loop().time()
+
+    assert run(main, thread_patience=60.0) == 0.0
+
+
 def test_a_handler_is_replaced_and_removed():
     with opened() as loop:
         ran = []

@@ -265,6 +265,23 @@ def test_the_callbacks_of_a_task_are_recognized():
     assert not is_step(print)
 
 
+def test_other_methods_of_a_task_are_plain_callbacks():
+    import contextvars
+
+    with opened(7) as loop:
+        task = loop.create_task(asyncio.sleep(100))
+        handle = loop.call_soon(task.cancel, context=contextvars.copy_context())
+        handle.cancel()
+        loop.call_soon(task.set_name, "mine", context=contextvars.copy_context())
+        loop.advance(1)
+
+        assert task.get_name() == "mine"
+        assert not task.done()
+        assert not is_step(task.cancel)
+        task.cancel()
+        loop.run_until_idle()
+
+
 def test_a_wakeup_is_queued_without_a_handle():
     with opened() as loop:
         future = loop.create_future()

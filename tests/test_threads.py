@@ -6,6 +6,7 @@ import gc
 import queue
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -274,28 +275,159 @@ def test_a_deadlock_is_reported_when_the_threads_have_parked():
         run(main, thread_patience=600.0)
 
 
-def test_what_threads_send_comes_in_by_thread_then_in_the_order_sent():
+def test_what_threads_send_comes_in_as_sent():
+    """One thread sends, then lets another send: cause before effect, whoever was first to start."""
+
     async def main():
         loop = asyncio.get_running_loop()
         log = []
-        gate = threading.Event()
+        event = threading.Event()
 
-        def send(name, pause):
-            gate.wait()
-            for i in range(3):
-                time.sleep(pause)
-                loop.call_soon_threadsafe(log.append, (name, i))
+        def second():
+            event.wait()
+            loop.call_soon_threadsafe(log.append, "effect")
 
-        threads = [threading.Thread(target=send, args=(name, 0.006 - 0.002 * name)) for name in range(3)]
+        def first():
+            loop.call_soon_threadsafe(log.append, "cause")
+            event.set()
+
+        await asyncio.gather(asyncio.to_thread(second), asyncio.to_thread(first))
+        threads = [threading.Thread(target=target) for target in (second, first)]
+        event.clear()
         for thread in threads:
             thread.start()
-        gate.set()
         await asyncio.sleep(1)
-        for thread in threads:
-            thread.join()
         return log
 
-    assert run(main) == [(name, i) for name in range(3) for i in range(3)]
+    assert run(main) == ["cause", "effect"] * 2
+
+
+def test_a_timer_thread_is_waited_for():
+    async def main():
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        threading.Timer(0.05, loop.call_soon_threadsafe, (future.set_result, "done")).start()
+        result = await asyncio.wait_for(future, 10)
+        again = loop.create_future()
+        threading.Timer(0.05, loop.call_soon_threadsafe, (again.set_result, "again")).start()
+        return result, await again, loop.time()
+
+    assert run(main, thread_patience=60.0) == ("done", "again", 0.0)
+
+
+def test_a_thread_that_polls_with_a_time_limit_is_given_up():
+    stop = threading.Event()
+
+    def poll():
+        while not stop.wait(0.01):
+            pass
+
+    async def main():
+        threading.Thread(target=poll, daemon=True).start()
+        for _ in range(1000):
+            await asyncio.sleep(1)
+        stop.set()
+
+    run(main, thread_patience=0.2)
+
+
+def test_a_job_that_pauses_after_it_has_called_back():
+    async def main():
+        loop = asyncio.get_running_loop()
+        progress = []
+
+        def job():
+            loop.call_soon_threadsafe(progress.append, 1)
+            threading.Event().wait(0.05)
+            return "done"
+
+        return await asyncio.wait_for(asyncio.to_thread(job), 5), progress, loop.time()
+
+    assert run(main) == ("done", [1], 0.0)
+
+
+def test_a_job_that_polls_does_not_hold_the_clock_for_ever():
+    stop = []
+
+    def poll():
+        while not stop:
+            time.sleep(0.002)
+        return "stopped"
+
+    async def main():
+        job = asyncio.create_task(asyncio.to_thread(poll))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(job), 1)
+        stop.append(True)
+        return await job, asyncio.get_running_loop().time()
+
+    assert run(main, thread_patience=0.02) == ("stopped", 1.0)
+
+
+def test_a_pool_used_past_the_loop():
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+
+    def slow():
+        time.sleep(0.05)
+        return 7
+
+    async def main():
+        await asyncio.get_running_loop().run_in_executor(pool, int)
+        return await asyncio.wrap_future(pool.submit(slow))
+
+    try:
+        assert [run(main) for _ in range(3)] == [7, 7, 7]
+    finally:
+        pool.shutdown()
+
+
+def test_an_executor_that_does_not_say_that_it_runs():
+    class Bare(concurrent.futures.Executor):
+        def submit(self, function, /, *args, **kwargs):
+            future = concurrent.futures.Future()
+            threading.Thread(target=lambda: (time.sleep(0.1), future.set_result(function(*args)))).start()
+            return future
+
+    async def main():
+        return await asyncio.get_running_loop().run_in_executor(Bare(), abs, -3)
+
+    assert run(main, thread_patience=0.05) == 3
+
+
+def test_an_executor_that_runs_jobs_at_once():
+    class Inline(concurrent.futures.ThreadPoolExecutor):
+        def submit(self, function, /, *args, **kwargs):
+            future = concurrent.futures.Future()
+            future.set_result(function(*args))
+            return future
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(Inline())
+
+        def outer():
+            loop.run_in_executor(None, int)
+            return "outer"
+
+        return await loop.run_in_executor(None, outer)
+
+    assert run(main) == "outer"
+
+
+def test_results_of_jobs_are_not_kept():
+    class Result:
+        pass
+
+    async def main():
+        references = [weakref.ref(await asyncio.to_thread(Result)) for _ in range(10)]
+        await asyncio.sleep(1)
+        return [reference() for reference in references[:-1]]
+
+    gc.disable()
+    try:
+        assert run(main) == [None] * 9
+    finally:
+        gc.enable()
 
 
 def test_a_loop_in_a_thread_waits_for_the_main_thread():

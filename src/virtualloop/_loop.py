@@ -41,7 +41,17 @@ from virtualloop._handles import Handle, TimerHandle, make_handle
 from virtualloop._private import ThreadSafeHandle, logger, set_running_loop
 from virtualloop._ready import FIRST, LooseQueue
 from virtualloop._services import Services, check_callback, real_time, trim, trimmed
-from virtualloop._tasks import StandIn, Task, is_default_name, is_first_step, is_step, number_of, step_type, wakeup_type
+from virtualloop._tasks import (
+    WAKEUP_NAME,
+    StandIn,
+    Task,
+    is_default_name,
+    is_first_step,
+    is_step,
+    number_of,
+    step_type,
+    wakeup_type,
+)
 from virtualloop._timers import Timers
 from virtualloop.schedules import Plain, Random, Schedule, answers_of, check_schedule
 
@@ -76,7 +86,7 @@ WORK_FACTOR = 10
 COMMON_SPAN = 1e9
 
 #: Instants that run_until_idle() lets pass before it concludes that a timer is always set again.
-IDLE_LIMIT = 10_000_000
+IDLE_LIMIT = 1_000_000
 
 _stock_task = asyncio.Task
 _new_task = asyncio.Task.__new__
@@ -130,8 +140,6 @@ class VirtualLoop(Services):
         spin_limit: int = SPIN_LIMIT,
         thread_patience: float = THREAD_PATIENCE,
     ) -> None:
-        # Until all arguments are known to be right: an object that failed has nothing to close.
-        self._closed = True
         if seed is not None:
             if schedule is not None:
                 raise ValueError("seed and schedule exclude each other: pass schedule=Random(seed) or the seed alone")
@@ -169,7 +177,9 @@ class VirtualLoop(Services):
         self._instant = self._clock.tick
         # Timers set for a later tick since the loop was made: a spin sets none.
         self._set_ahead = 0
+        # How far the clock creeps in a spin, and how often it was looked at without finding anything but polling.
         self._creep = 0
+        self._looks = 0
 
         # What the present drive ends at: a tick for advance(); nothing left to run for run_until_idle(); else neither.
         self._target: int | None = None
@@ -271,6 +281,8 @@ class VirtualLoop(Services):
 
     def _idle_at_last(self) -> asyncio.Future[None]:
         """Return a future that is done when nothing else could run; what virtualloop.run_until_idle() waits for."""
+        while self._idlers and self._idlers[0].done():
+            self._idlers.popleft()  # Its caller was cancelled.
         future = self.create_future()
         self._idlers.append(future)
         self._instants = 0
@@ -294,7 +306,7 @@ class VirtualLoop(Services):
                     mark = None if type(callback.__self__) is Task else FIRST if is_first_step(callback) else None  # type: ignore[attr-defined]  # steps have it
                 self._ready.append((context, callback, mark))
                 return None  # type: ignore[return-value]  # to a C function that drops it, see the module's docstring
-            elif kind is wakeup_type and isinstance(callback.__self__, _stock_task):  # type: ignore[attr-defined]  # built-in methods have it
+            elif kind is wakeup_type and callback.__name__ == WAKEUP_NAME:
                 self._ready.append((context, callback, args[0]))  # type: ignore[misc]  # a wake-up has one
                 return None  # type: ignore[return-value]  # as above
         handle = Handle()
@@ -853,7 +865,7 @@ class VirtualLoop(Services):
 
     def _idle(self) -> None:
         """Nothing is ready and nothing is due: hear the threads, move the clock, or end."""
-        self._creep = 0
+        self._creep = self._looks = 0
         if self._threads.anything() and self._hear_threads():
             return
         tick = self._timers.next_tick()
@@ -873,7 +885,7 @@ class VirtualLoop(Services):
             self._end_drive()
         elif self._until_idle:
             self._end_drive()
-        elif not self._threads.wait_for_main_thread(self._queue):
+        elif not self._threads.wait_for_anyone(self._queue, signals=self._handles_signals()):
             raise DeadlockError(_report.deadlock(self.time(), self._all_tasks()))
 
     def _resume_settler(self) -> None:
@@ -923,7 +935,7 @@ class VirtualLoop(Services):
         """Many turns have passed and the clock stands: make time pass, or report; return the turns to go on from.
 
         On a real machine turns take time, so the clock creeps on: by a microsecond a turn if tasks wake each other or
-        set timers, which is work and not a spin, and twice as far each time while there is nothing but polling.
+        set timers, which is work and not a spin, and twice as far each time after long polling.
         """
         if self._threads.anything() and self._hear_threads():
             return 0
@@ -932,7 +944,8 @@ class VirtualLoop(Services):
             type(entry) is tuple and entry[2] not in (None, FIRST) for entry in queued
         )
         self._set_ahead = 0
-        self._creep = max(turns, 2 * self._creep if polling else 0)
+        self._looks = self._looks + 1 if polling else 0
+        self._creep = 2 * self._creep if self._looks > SPIN_LOOKS else turns
         now = self._clock.tick
         # A timer that is always set again for a deadline that has passed lets none behind it come.
         tick = min((tick for tick in self._timers.ticks if tick > now), default=None)
@@ -972,9 +985,10 @@ class VirtualLoop(Services):
 
     def _failed(self, exc: BaseException, entry: Any) -> None:
         """Report what a callback raised; the words are those of asyncio.Handle."""
-        handle = self._as_handle(entry)
-        # The repr of a handle is its class, then the callback and its place.
-        what = repr(handle)[1:-1].partition(" ")[2]
+        handle: Any = self._as_handle(entry)
+        # The repr of a plain handle is its class, then the callback and its place.
+        plain = make_handle(self, handle._callback, tuple(handle._args or ()), handle._context)
+        what = repr(plain)[1:-1].partition(" ")[2]
         self.call_exception_handler({"message": f"Exception in callback {what}", "exception": exc, "handle": handle})
 
 

@@ -11,6 +11,7 @@ at work.
 
 from __future__ import annotations
 
+import concurrent.futures
 import dis
 import enum
 import functools
@@ -21,17 +22,22 @@ from queue import SimpleQueue
 from types import CodeType, FrameType
 from typing import Any
 
-__all__ = ["State", "is_scheduled", "state_of"]
+__all__ = ["State", "is_scheduled", "state_of", "waits_for_future"]
 
-#: Methods that park the thread that calls them, if it stays in the call: of locks, conditions, events, futures,
-#: queues and threads.
-PARKING = frozenset({"__enter__", "acquire", "get", "join", "put", "wait", "_wait_for_tstate_lock"})
+#: Methods that park the thread that calls them, if it stays in the call: of locks, conditions, events, futures, queues
+#: and threads; and of selectors, behind which a thread waits for the outside world.
+PARKING = frozenset(
+    {"__enter__", "acquire", "epoll", "get", "join", "poll", "put", "select", "wait", "_wait_for_tstate_lock"}
+)
+
+_FUTURE_WAITS = (concurrent.futures.Future.result.__code__, concurrent.futures.Future.exception.__code__)
 
 
 class State(enum.Enum):
     """What a thread does."""
 
     WORKING = "runs code, sleeps, or is inside a C function"
+    TIMED = "waits in a lock or queue, and will go on by itself when its time is up"
     PARKED = "waits in a lock or queue, and nobody has woken it"
     PERHAPS = "looks parked; look again at the same place"
 
@@ -44,7 +50,9 @@ def state_of(frame: FrameType) -> State:
         # it wakes the thread, so this is certain even if the thread has not run since.
         names = frame.f_locals
         if "waiter" in names:
-            return State.PARKED if names["waiter"] in names["self"]._waiters else State.WORKING
+            if names["waiter"] not in names["self"]._waiters:
+                return State.WORKING
+            return State.PARKED if names["timeout"] is None else State.TIMED
     callee = _callee(code, frame.f_lasti)
     if callee is None or callee[-1] not in PARKING:
         return State.WORKING
@@ -59,6 +67,12 @@ def state_of(frame: FrameType) -> State:
         if locked is not None and not locked():
             return State.WORKING
     return State.PERHAPS
+
+
+def waits_for_future(frame: FrameType) -> bool:
+    """Return whether the thread waits for the result of a future, with a time limit or without."""
+    caller = frame.f_back
+    return frame.f_code is threading.Condition.wait.__code__ and caller is not None and caller.f_code in _FUTURE_WAITS
 
 
 def is_scheduled(native_id: int) -> bool:

@@ -52,6 +52,7 @@ class Services(Outside):
         self._exception_handler: _ExceptionHandler | None = None
         self._current_handle: asyncio.Handle | None = None
         self._default_executor: concurrent.futures.ThreadPoolExecutor | None = None
+        self._owns_executor = False
         self._executor_shutdown_called = False
         # By number, because a WeakSet would give them back by address.
         self._asyncgens: weakref.WeakValueDictionary[int, AsyncGenerator[Any, Any]] | None = None
@@ -75,6 +76,12 @@ class Services(Outside):
         if executor is not None:
             self._default_executor = None
             executor.shutdown(wait=False)
+
+    #: Until the loop is open there is nothing to close, also where __init__ fails or is never called.
+    _closed = True
+
+    def _handles_signals(self) -> bool:
+        return self._signals is not None and self._signals.any()
 
     def _queue_handle(self, handle: asyncio.Handle) -> None:
         """Put a handle into the queue: the one thing that the services need of the loop beside call_soon()."""
@@ -223,14 +230,17 @@ class Services(Outside):
                 raise RuntimeError("Executor shutdown has been called")
             if self._default_executor is None:
                 self._default_executor = concurrent.futures.ThreadPoolExecutor(thread_name_prefix="asyncio")
+                self._owns_executor = True
             executor = self._default_executor
-        return asyncio.wrap_future(self._threads.submit(executor, func, args), loop=self)
+        own = self._owns_executor and executor is self._default_executor
+        return asyncio.wrap_future(self._threads.submit(executor, func, args, own=own), loop=self)
 
     def set_default_executor(self, executor: concurrent.futures.ThreadPoolExecutor) -> None:  # type: ignore[override]  # asyncio takes only this kind too, whatever its stub says
         """Use `executor` where run_in_executor() is given None."""
         if not isinstance(executor, concurrent.futures.ThreadPoolExecutor):
             raise TypeError("executor must be ThreadPoolExecutor instance")
         self._default_executor = executor
+        self._owns_executor = False
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Wait until the default executor's threads have ended, at most `timeout` seconds of virtual time."""

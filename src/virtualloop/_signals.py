@@ -55,6 +55,10 @@ class Signals:
         signal.signal(sig, signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL)
         return True
 
+    def any(self) -> bool:
+        """Return whether there is a handler."""
+        return bool(self._handles)
+
     def clear(self) -> None:
         """Remove all handlers."""
         for sig in list(self._handles):

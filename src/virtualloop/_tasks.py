@@ -20,7 +20,17 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["StandIn", "Task", "is_default_name", "is_first_step", "is_step", "number_of", "step_type", "wakeup_type"]
+__all__ = [
+    "WAKEUP_NAME",
+    "StandIn",
+    "Task",
+    "is_default_name",
+    "is_first_step",
+    "is_step",
+    "number_of",
+    "step_type",
+    "wakeup_type",
+]
 
 #: Numbers for tasks of this class on a loop of another kind, where nothing depends on them.
 _elsewhere = itertools.count(1)
@@ -112,14 +122,15 @@ def _observe_step_type() -> type:
 
 #: A task's first step, the one after a bare yield as in sleep(0), and the one that throws into it.
 step_type = _observe_step_type()
-#: A task's resumption by a future that it awaits is a built-in method of the task.
+#: A task's resumption by a future that it awaits is a built-in method of the task, and so are others: task.cancel.
 wakeup_type = types.BuiltinMethodType
+WAKEUP_NAME = "task_wakeup"
 
 
 def is_step(callback: object) -> bool:
     """Return whether `callback` is a step of a task that nothing but the loop itself will ever hold."""
     kind = type(callback)
-    return kind is step_type or (kind is wakeup_type and isinstance(callback.__self__, _STOCK_TASK))  # type: ignore[attr-defined]  # built-in methods have it
+    return kind is step_type or (kind is wakeup_type and callback.__name__ == WAKEUP_NAME)  # type: ignore[attr-defined]  # built-in methods have it
 
 
 def is_first_step(callback: Any) -> bool:
@@ -216,7 +227,7 @@ def _globals_of(factory: Any) -> dict[str, Any]:
     if isinstance(factory, types.MethodType):
         factory = factory.__func__
     if not isinstance(factory, types.FunctionType):
-        factory = vars(type(factory)).get("__call__")
+        factory = inspect.getattr_static(type(factory), "__call__", None)
     return getattr(factory, "__globals__", {})
 
 

@@ -5,13 +5,14 @@ of timers and order, and runs no callback: it says when the threads have settled
 
 How long a thread takes is no business of a run, so the loop asks only when nothing else is left to do, and then waits
 in real time until each thread has either finished or parked in a lock or queue. All that they sent meanwhile goes in
-at that one point, in an order that does not depend on the machine: first what jobs and other threads called back, each
-in its own order, jobs by the order of submission, other threads by that of their start; then the jobs' results, again
-by the order of submission.
+at that one point: first what they called back, in the order in which it was sent, as in stock asyncio; then the results
+of jobs, by the order of submission, however long each one took.
 
-A thread that waits for the loop must not hold the clock: a job that is parked after it has called back is given up
-at once, any other only after `patience` real seconds. So is a foreign thread that does not come to rest; it counts
-again when it next sends something.
+No thread may hold the clock for ever. A job that waits for a future after it has called back waits for the loop, and is
+given up at once; a parked one after `patience` real seconds; one that is at work after ten times as many. A thread that
+is no job's is given up after `patience`, or a quarter of that in a wait with a time limit, as threads that poll have
+it; it counts again when it next sends something. Before a deadlock is reported, all other threads are given their
+time as well, also those that are older than the loop.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
-from virtualloop._parked import State, is_scheduled, state_of
+from virtualloop._parked import State, is_scheduled, state_of, waits_for_future
 
 __all__ = ["Threads"]
 
@@ -35,6 +36,13 @@ __all__ = ["Threads"]
 FIRST_PAUSE = 0.0002
 LONGEST_PAUSE = 0.005
 
+#: How many times its patience the loop waits for a job that does not park: it may have a lot to do.
+WORK_FACTOR = 10
+#: In what part of its patience the loop gives up a thread that waits with a time limit.
+TIMED_PART = 4
+#: A job in a wait with a time limit up to this many real seconds is left its time: the wait ends by itself.
+LONGEST_TIMED = 10.0
+
 # Kept from before anyone can put these on a virtual clock.
 _real_time = time.monotonic
 
@@ -42,8 +50,10 @@ _real_time = time.monotonic
 class Job:
     """One call that an executor runs: `source` is the executor's future, `relay` the one that the loop gets."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, *, pooled: bool) -> None:
         self.number = number
+        #: Whether it may wait for a free thread; another executor's job is at work from the beginning.
+        self.pooled = pooled
         self.source: concurrent.futures.Future[Any]
         self.relay: concurrent.futures.Future[Any] = concurrent.futures.Future()
         self.thread: threading.Thread | None = None
@@ -57,46 +67,57 @@ class Threads:
 
     def __init__(self, *, patience: float) -> None:
         self._patience = patience
-        self._inbox: SimpleQueue[tuple[tuple[int, int], Any] | None] = SimpleQueue()
+        self._inbox: SimpleQueue[Any] = SimpleQueue()
         # What was taken out of the inbox while waiting, in the order in which it came.
-        self._sent: list[tuple[tuple[int, int], Any]] = []
+        self._sent: list[Any] = []
         self._jobs: dict[int, Job] = {}
         self._job_of: dict[threading.Thread, Job] = {}
         self._number = 0
         # Threads from before this loop are somebody else's. Objects, not idents: the system gives those out again.
-        self._known = set(threading.enumerate()) if _thread._count() else set()
+        self._known = {threading.main_thread()}
+        if _thread._count():
+            self._known.update(threading.enumerate())
         self._given_up: set[threading.Thread] = set()
-        #: Threads of executors: what they do is known from their jobs.
-        self._workers: set[threading.Thread] = set()
+        #: Threads of the loop's own executor do nothing but jobs, so what they do is known from those.
+        self._own: set[threading.Thread] = set()
         #: Where a thread looked parked at the last look.
         self._seen: dict[threading.Thread, object] = {}
 
     # --- from the loop's thread ---------------------------------------------------------------------------------------
 
     def submit(
-        self, executor: concurrent.futures.Executor, function: Callable[..., Any], args: tuple[Any, ...]
+        self, executor: concurrent.futures.Executor, function: Callable[..., Any], args: tuple[Any, ...], *, own: bool
     ) -> concurrent.futures.Future[Any]:
-        """Run `function(*args)` in the executor; return a future that the loop's thread completes, see `finished`."""
+        """Run `function(*args)` in the executor; return a future that the loop's thread completes, see `finished`.
+
+        `own` says that nobody else has the executor.
+        """
         self._number += 1
-        job = Job(self._number)
-        if isinstance(executor, concurrent.futures.ThreadPoolExecutor):
+        job = Job(self._number, pooled=isinstance(executor, concurrent.futures.ThreadPoolExecutor))
+        if job.pooled:
 
             def work() -> Any:
                 job.thread = threading.current_thread()
-                self._workers.add(job.thread)
+                if own:
+                    self._own.add(job.thread)
+                outer = self._job_of.get(job.thread)  # where submit() runs the job itself
                 self._job_of[job.thread] = job
                 try:
                     return function(*args)
                 finally:
-                    del self._job_of[job.thread]
+                    if outer is None:
+                        del self._job_of[job.thread]
+                    else:
+                        self._job_of[job.thread] = outer
 
-            job.source = executor.submit(work)
+            job.source = source = executor.submit(work)
         else:
             # Whoever runs it may have to pickle it, so it goes as it is; it counts as at work until it is done.
-            job.source = executor.submit(function, *args)
+            job.source = source = executor.submit(function, *args)
         self._jobs[job.number] = job
-        job.source.add_done_callback(lambda _: self._inbox.put(None))
-        job.relay.add_done_callback(lambda relay: relay.cancelled() and job.source.cancel())
+        source.add_done_callback(lambda _: self._inbox.put(None))
+        # Not by way of the job, which holds the relay: futures keep their callbacks, and this would be a cycle.
+        job.relay.add_done_callback(lambda relay: relay.cancelled() and source.cancel())
         return job.relay
 
     def anything(self) -> bool:
@@ -115,19 +136,32 @@ class Threads:
             self._receive(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def wait_for_main_thread(self, ready: Sized) -> bool:
-        """Wait until the main thread sends something; return False if it is parked or gone, or is this one.
+    def wait_for_anyone(self, ready: Sized, *, signals: bool) -> bool:
+        """Wait for whoever may still send something; return False if there is nobody, so that this is a deadlock.
 
-        A loop that runs in a thread of its own has nothing to do whenever the main thread is busy elsewhere.
+        That is any thread that is not parked. Jobs are waited for as long as they are at work, and so is the main
+        thread where the loop runs in another, all others for `patience`. With `signals`, one may arrive.
         """
         main = threading.main_thread()
+        here = threading.current_thread()
         pause = FIRST_PAUSE
+        start = _real_time()
         self._seen.clear()
         while not ready and not self._sent and self._inbox.empty():
-            if main is threading.current_thread() or main.ident is None or not main.is_alive():
-                return False
-            frame = sys._current_frames().get(main.ident)
-            if frame is None or self._has_parked(main, frame):
+            if any(job.source.done() for job in self._jobs.values()):
+                return True
+            frames = _frames_of_others()
+            busy = []
+            for thread in threading.enumerate():
+                frame = frames.get(thread.ident or 0)
+                if thread is not here and frame is not None and not self._has_parked(thread, frame, timed=False):
+                    busy.append(thread)
+            patient = _real_time() - start < self._patience
+            jobs = [job for job in self._jobs.values() if not job.source.done()]
+            bound_to_send = main in busy or any(job.thread in busy or not job.pooled for job in jobs)
+            may_send = signals or any(thread not in self._given_up for thread in busy)
+            if not bound_to_send and not (patient and may_send):
+                self._given_up.update(busy)
                 return False
             self._receive(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -137,8 +171,8 @@ class Threads:
         """Return the callbacks that threads have sent since the last call, in order."""
         while not self._inbox.empty():
             self._receive(0)
-        sent, self._sent = sorted(self._sent, key=lambda item: item[0]), []
-        return [callback for _, callback in sent]
+        sent, self._sent = self._sent, []
+        return sent
 
     def finished(self) -> list[Callable[[], None]]:
         """Return what completes the future of each job that is done by now, by the order of submission."""
@@ -155,11 +189,8 @@ class Threads:
         job = self._job_of.get(thread)
         if job is not None:
             job.called_back = True
-            self._inbox.put(((0, job.number), callback))
-        else:
-            self._given_up.discard(thread)
-            # The system numbers threads in the order of their start (Windows may not).
-            self._inbox.put(((1, thread.native_id or 0), callback))
+        self._given_up.discard(thread)
+        self._inbox.put(callback)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -175,18 +206,19 @@ class Threads:
     def _at_work(self, waited: float) -> bool:
         jobs = [job for job in self._jobs.values() if not job.source.done()]
         here = threading.current_thread()
-        passed_over = (self._known, self._workers, self._given_up)
+        passed_over = (self._known, self._given_up, self._own)
         threads = [t for t in threading.enumerate() if t is not here and not any(t in others for others in passed_over)]
         if not jobs and not threads:
             return False
-        frames = sys._current_frames()
+        frames = _frames_of_others()
         # Each is looked at, lest one that has parked meanwhile is seen for the first time when the others have.
         at_work = [self._job_at_work(job, frames, waited) for job in jobs]
         for thread in threads:
             frame = frames.get(thread.ident or 0)
-            if frame is None or self._has_parked(thread, frame):
+            if frame is None or self._has_parked(thread, frame, timed=False):
                 continue
-            if waited >= self._patience:
+            patience = self._patience / TIMED_PART if state_of(frame) is State.TIMED else self._patience
+            if waited >= patience:
                 self._given_up.add(thread)
             else:
                 at_work.append(True)
@@ -195,19 +227,25 @@ class Threads:
     def _job_at_work(self, job: Job, frames: dict[int, FrameType], waited: float) -> bool:
         frame = None if job.thread is None else frames.get(job.thread.ident or 0)
         if job.thread is not None and frame is not None:
-            if not self._has_parked(job.thread, frame):
-                return True
-            place: object = (id(frame), frame.f_lasti)
-        elif job.source.running():
-            return True
+            if self._has_parked(job.thread, frame, timed=True):
+                place: object = (id(frame), frame.f_lasti)
+                patience = 0.0 if job.called_back and waits_for_future(frame) else self._patience
+            else:
+                place, patience = "at work", WORK_FACTOR * self._patience
+        elif job.pooled and not job.source.running():
+            place, patience = "waits for its executor", self._patience
         else:
-            place = "waits for its executor"
-        if job.called_back or waited >= self._patience:
+            place, patience = "at work", WORK_FACTOR * self._patience
+        if waited >= patience:
             job.given_up_at = place
         return job.given_up_at != place
 
-    def _has_parked(self, thread: threading.Thread, frame: FrameType) -> bool:
+    def _has_parked(self, thread: threading.Thread, frame: FrameType, *, timed: bool) -> bool:
+        """Return whether the thread waits to be woken; with `timed`, or waits longer than anyone has the time for."""
         state = state_of(frame)
+        if state is State.TIMED and timed:
+            # A time limit on a future's result is there for the worst case; on an event it is how long to pause.
+            return waits_for_future(frame) or frame.f_locals["timeout"] > LONGEST_TIMED
         if state is State.PERHAPS:
             place = (id(frame), frame.f_lasti)
             if self._seen.get(thread) == place:
@@ -216,6 +254,13 @@ class Threads:
             return False
         self._seen.pop(thread, None)
         return state is State.PARKED
+
+
+def _frames_of_others() -> dict[int, FrameType]:
+    """Return the frames of all threads but this one, whose own would be a cycle with what is in its variables."""
+    frames = sys._current_frames()
+    del frames[threading.get_ident()]
+    return frames
 
 
 def _copy(source: concurrent.futures.Future[Any], relay: concurrent.futures.Future[Any]) -> None:
