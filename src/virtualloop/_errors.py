@@ -16,8 +16,8 @@ class VirtualLoopError(RuntimeError):
 class DeadlockError(VirtualLoopError):
     """The program under test waits for something that can no longer happen.
 
-    Nothing is ready, no timer is pending and no thread is at work, so stock asyncio would hang here for ever. The
-    message lists every blocked task: its name, what it awaits, and the line of your code that awaits it.
+    Nothing is ready, no timer is pending, and whatever thread or signal might have sent something was given its time.
+    The message lists every blocked task: its name, what it awaits, and the line of your code that awaits it.
     """
 
 
