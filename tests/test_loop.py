@@ -312,6 +312,24 @@ def test_an_exit_leaves_the_rest_of_the_queue(exit_, order):
         assert ran == ["later"]
 
 
+@pytest.mark.parametrize("exit_", [KeyboardInterrupt, SystemExit])
+def test_an_exit_out_of_a_task_leaves_the_loop(exit_):
+    """The task's exception is the exit itself: it is raised once, and not logged as never retrieved."""
+
+    async def leave():
+        raise exit_
+
+    with opened() as loop:
+        with pytest.raises(exit_):
+            loop.run_until_complete(leave())
+        task = loop.create_task(leave())
+        with pytest.raises(exit_):
+            loop.run_until_complete(task)
+        assert isinstance(task.exception(), exit_)
+        loop.run_until_complete(asyncio.sleep(1))
+    gc.collect()
+
+
 def test_running_twice_is_an_error():
     with opened() as loop, opened() as other:
 
@@ -409,8 +427,9 @@ def test_callbacks_run_in_their_context():
         assert seen == ["inside", "when queued", "inside"]
 
 
-def test_a_callback_that_fails_is_reported_and_the_rest_run():
-    with opened() as loop:
+@pytest.mark.parametrize("order", LEVELS)
+def test_a_callback_that_fails_is_reported_and_the_rest_run(order):
+    with opened(3, order=order) as loop:
         reports = []
         loop.set_exception_handler(lambda loop, context: reports.append(context))
         ran = []

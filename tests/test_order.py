@@ -407,6 +407,41 @@ def test_a_cancelled_event_that_is_held_is_forgotten():
     assert ran == ["kept"]
 
 
+def test_what_was_set_for_the_past_comes_in_before_what_is_held():
+    class HoldTwice:
+        answers = iter([1, 1, 0, 0, 0, 0])
+
+        def choose(self, n, kind):
+            return next(self.answers) if kind == "hold" else 0
+
+    ran = []
+    with opened(schedule=HoldTwice(), order="io", start=10.0) as loop:
+        loop.call_later(0.01, ran.append, "held")
+
+        def set_for_the_past():
+            loop.call_at(10.005, ran.append, "past")
+
+        loop.call_later(0.01, set_for_the_past)
+        loop.run_until_idle()
+
+    assert sorted(ran) == ["held", "past"]
+
+
+def test_the_clock_does_not_pass_what_may_not_be_held_longer():
+    class LateAndHolding:
+        def choose(self, n, kind):
+            return 1
+
+    ran = []
+    with opened(schedule=LateAndHolding(), order="io", lateness=0.05) as loop:
+        for deadline in (0.01, 0.03, 0.05, 0.07, 0.09, 0.2):
+            loop.call_at(deadline, lambda d=deadline: ran.append((d, loop.time())))
+        loop.run_until_idle()
+
+    assert len(ran) == 6
+    assert all(round((time - deadline) * US) <= 0.05 * US for deadline, time in ran)
+
+
 def test_advance_waits_for_what_is_held():
     for seed in SEEDS:
         ran = []

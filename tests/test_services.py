@@ -235,6 +235,23 @@ def test_debug_mode_comes_from_the_environment(monkeypatch):
         assert loop.get_debug() == sys.flags.dev_mode
 
 
+def test_debug_mode_passes_over_what_was_cancelled(debugged):
+    debugged.call_soon(pytest.fail).cancel()
+    debugged.call_later(1, pytest.fail).cancel()
+    debugged.run_until_idle()
+
+    assert debugged.time() == 0.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_debug_mode_runs_first_steps_at_every_order(seed):
+    async def main():
+        asyncio.get_running_loop().set_debug(True)
+        return await asyncio.gather(*[asyncio.sleep(0.01 * i, i) for i in range(5)])
+
+    assert run(main, seed) == [0, 1, 2, 3, 4]
+
+
 def test_closing_is_logged_in_debug_mode(caplog):
     caplog.set_level(logging.DEBUG, "asyncio")
     with opened() as loop:

@@ -71,6 +71,34 @@ def test_removed_before_it_is_delivered():
         loop.run_until_idle()
 
 
+def test_a_handler_that_was_cancelled_is_removed():
+    with opened() as loop:
+        loop.add_signal_handler(signal.SIGUSR1, pytest.fail)
+        loop._signals._handles[signal.SIGUSR1].cancel()
+        signal.raise_signal(signal.SIGUSR1)
+        loop.run_until_idle()
+
+        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+def test_a_handler_that_cannot_be_set_leaves_the_one_before(monkeypatch):
+    with opened() as loop:
+        ran = []
+        loop.add_signal_handler(signal.SIGUSR1, ran.append, "before")
+
+        def refuse(sig, handler):
+            raise ValueError("not now")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(signal, "signal", refuse)
+            with pytest.raises(ValueError, match="not now"):
+                loop.add_signal_handler(signal.SIGUSR1, ran.append, "after")
+        signal.raise_signal(signal.SIGUSR1)
+        loop.run_until_idle()
+
+        assert ran == ["before"]
+
+
 def test_nothing_to_remove():
     with opened() as loop:
         assert not loop.remove_signal_handler(signal.SIGUSR1)

@@ -110,6 +110,18 @@ def test_a_spin_of_callbacks_is_named():
             loop.run_forever()
 
 
+def test_a_long_list_of_spinners_is_cut():
+    async def spin():
+        while True:
+            await asyncio.sleep(0)
+
+    async def main():
+        await asyncio.gather(*[spin() for _ in range(30)])
+
+    with pytest.raises(LivelockError, match=r"\n  and 10 more\n"):
+        run(main, spin_limit=20_000)
+
+
 def test_tasks_that_wake_each_other_are_given_longer_and_named_in_the_end():
     async def main():
         there, back = asyncio.Queue(), asyncio.Queue()

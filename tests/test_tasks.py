@@ -224,6 +224,24 @@ def test_a_factory_need_not_return_a_task():
         made.coro.close()
 
 
+def test_somebody_elses_replacement_of_asyncio_task_is_used(monkeypatch):
+    monkeypatch.setattr(asyncio.tasks, "Task", Own)
+    with opened() as loop:
+        task = loop.create_task(nothing())
+
+        assert type(task) is Own
+        loop.run_until_complete(task)
+
+
+def test_a_factory_that_is_given_an_unknown_keyword():
+    with opened() as loop:
+        loop.set_task_factory(plain)
+        coro = nothing()
+        with pytest.raises(TypeError):
+            loop.create_task(coro, colour="red")
+        coro.close()
+
+
 def test_create_task_refuses_what_is_no_coroutine():
     with opened() as loop:
         with pytest.raises(TypeError, match="a coroutine was expected"):
