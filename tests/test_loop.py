@@ -38,6 +38,20 @@ def test_a_bare_seed_or_schedule_asks_for_another_order():
         assert told.order == "io"
 
 
+def test_a_schedule_that_is_empty_is_a_schedule():
+    class Empty(Always):
+        def __len__(self):
+            return 0
+
+    schedule = Empty(0)
+    with opened(schedule=schedule, order="timing") as loop:
+        loop.call_later(0.01, int)
+        loop.call_later(0.02, int)
+        loop.run_until_idle()
+
+    assert schedule.asked
+
+
 def test_a_random_generator_gives_a_seed_once():
     generator = random.Random(1)
     with opened(generator) as one, opened(random.Random(1)) as same, opened(generator) as other:

@@ -129,6 +129,22 @@ class VirtualLoop(Services):
     Since Python 3.12 `asyncio.run(main(), loop_factory=VirtualLoop)` does the same.
     """
 
+    # As in Services, what a new loop has in common with all others.
+    # How far the clock creeps in a spin, and how often it was looked at without finding anything but polling.
+    _creep = 0
+    _looks = 0
+    # What the present drive ends at: a tick for advance(); nothing left to run for run_until_idle(); else neither.
+    _target: int | None = None
+    _until_idle = False
+    # Whether it got there, and through how many instants.
+    _arrived = False
+    _instants = 0
+    _stopping = False
+    _settler_number = 0
+    _task_number = 0
+    _task_factory: _TaskFactory | None = None
+    _make_task: _TaskFactory | None = None
+
     def __init__(
         self,
         seed: int | random.Random | None = None,
@@ -157,7 +173,7 @@ class VirtualLoop(Services):
 
         self._seed = seed
         self._order: Order = order
-        self._schedule: Schedule = schedule or (Plain() if seed is None else Random(seed))
+        self._schedule: Schedule = schedule if schedule is not None else Plain() if seed is None else Random(seed)
         self._choose = answers_of(self._schedule)
         self._timers = Timers()
         # A schedule that is known to keep the order of tasks need not be asked about it.
@@ -177,27 +193,11 @@ class VirtualLoop(Services):
         self._instant = self._clock.tick
         # Timers set for a later tick since the loop was made: a spin sets none.
         self._set_ahead = 0
-        # How far the clock creeps in a spin, and how often it was looked at without finding anything but polling.
-        self._creep = 0
-        self._looks = 0
-
-        # What the present drive ends at: a tick for advance(); nothing left to run for run_until_idle(); else neither.
-        self._target: int | None = None
-        self._until_idle = False
-        self._instants = 0
         # Callers of the awaitable twins: (tick, number, future) as a heap, and futures.
         self._settlers: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._settler_number = 0
         self._idlers: deque[asyncio.Future[None]] = deque()
-
-        self._stopping = False
-        self._arrived = False
         # Whether the body has to return: to stop, because the drive is at its end, or to be chosen anew.
         self._leave = False
-
-        self._task_number = 0
-        self._task_factory: _TaskFactory | None = None
-        self._make_task: _TaskFactory | None = None
         self._open(thread_patience)
 
     def __repr__(self) -> str:

@@ -45,22 +45,26 @@ _MACHINERY = (str(Path(__file__).resolve().parent) + os.sep, str(Path(asyncio.__
 class Services(Outside):
     """The part of VirtualLoop that has nothing to do with time and order."""
 
+    # The state of a new loop. Most loops of a test suite live for a moment and change little of it, so it stands here
+    # and not in __init__, where each line would cost every one of them.
+    _closed = True  # until _open(), so that a loop whose __init__ fails has nothing to close
+    _thread_id: int | None = None
+    _signals: Signals | None = None
+    _exception_handler: _ExceptionHandler | None = None
+    _current_handle: asyncio.Handle | None = None
+    _default_executor: concurrent.futures.ThreadPoolExecutor | None = None
+    _owns_executor = False
+    _executor_shutdown_called = False
+    # By number, because a WeakSet would give them back by address.
+    _asyncgens: weakref.WeakValueDictionary[int, AsyncGenerator[Any, Any]] | None = None
+    _asyncgen_number = 0
+    _asyncgens_shutdown_called = False
+    _origin_depth: int | None = None
+    #: In debug mode, a callback that takes longer than this, in real seconds, is logged.
+    slow_callback_duration = 0.1
+
     def _open(self, thread_patience: float) -> None:
         self._threads = Threads(patience=thread_patience)
-        self._thread_id: int | None = None
-        self._signals: Signals | None = None
-        self._exception_handler: _ExceptionHandler | None = None
-        self._current_handle: asyncio.Handle | None = None
-        self._default_executor: concurrent.futures.ThreadPoolExecutor | None = None
-        self._owns_executor = False
-        self._executor_shutdown_called = False
-        # By number, because a WeakSet would give them back by address.
-        self._asyncgens: weakref.WeakValueDictionary[int, AsyncGenerator[Any, Any]] | None = None
-        self._asyncgen_number = 0
-        self._asyncgens_shutdown_called = False
-        self._origin_depth: int | None = None
-        #: In debug mode, a callback that takes longer than this, in real seconds, is logged.
-        self.slow_callback_duration = 0.1
         self._closed = False
         self._debug = is_debug_mode()
         #: Whether call_soon() and its kin have anything to check: debug mode is on, or the loop is closed.
@@ -76,9 +80,6 @@ class Services(Outside):
         if executor is not None:
             self._default_executor = None
             executor.shutdown(wait=False)
-
-    #: Until the loop is open there is nothing to close, also where __init__ fails or is never called.
-    _closed = True
 
     def _handles_signals(self) -> bool:
         return self._signals is not None and self._signals.any()

@@ -246,10 +246,11 @@ class Threads:
         if state is State.TIMED and timed:
             # A time limit on a future's result is there for the worst case; on an event it is how long to pause.
             return waits_for_future(frame) or frame.f_locals["timeout"] > LONGEST_TIMED
-        if state is State.PERHAPS:
+        if state is State.PERHAPS and not is_scheduled(thread.native_id or 0):
+            # Twice, with a pause in between: a thread that only waits for the GIL sleeps as well, but not for long.
             place = (id(frame), frame.f_lasti)
             if self._seen.get(thread) == place:
-                return not is_scheduled(thread.native_id or 0)
+                return True
             self._seen[thread] = place
             return False
         self._seen.pop(thread, None)
