@@ -137,7 +137,7 @@ class VirtualLoop(Services):
     _target: int | None = None
     _until_idle = False
     # Whether it got there, and through how many instants.
-    _arrived = False
+    _reached_end = False
     _instants = 0
     _stopping = False
     _settler_number = 0
@@ -247,7 +247,7 @@ class VirtualLoop(Services):
         self._check_outside("advance")
         target = self._clock.tick + span
         self._drive(target=target)
-        if not self._arrived:
+        if not self._reached_end:
             raise RuntimeError(f"Event loop stopped at t={self.time():g}, before advance({seconds!r}) was done.")
 
     def run_until_idle(self) -> None:
@@ -268,7 +268,7 @@ class VirtualLoop(Services):
         """
         self._check_outside("run_until_idle")
         self._drive(until_idle=True)
-        if not self._arrived:
+        if not self._reached_end:
             raise RuntimeError(f"Event loop stopped at t={self.time():g}, before it was idle.")
 
     def _settled_after(self, seconds: float) -> asyncio.Future[None]:
@@ -425,8 +425,8 @@ class VirtualLoop(Services):
     ) -> asyncio.Handle:
         """Like call_soon(), from any thread.
 
-        What another thread sends goes into the queue when the loop has nothing else to do and that thread has come to
-        rest, so that its place does not depend on the machine.
+        What other threads send goes into the queue, as it was sent, when the loop has nothing else to do and those
+        threads have come to rest.
         """
         self._check_closed()
         if self._debug:
@@ -488,9 +488,8 @@ class VirtualLoop(Services):
             task = factory(self, coro) if context is None else factory(self, coro, context=context)
             if name is not None and hasattr(task, "set_name"):
                 task.set_name(name)
-        if isinstance(task, asyncio.Task):
-            if is_default_name(task.get_name()) and not isinstance(task, Task):
-                task.set_name(f"Task-{number_of(task)}")
+        if isinstance(task, asyncio.Task) and not isinstance(task, Task) and is_default_name(task.get_name()):
+            task.set_name(f"Task-{number_of(task)}")
         return task
 
     def _next_task_number(self) -> int:
@@ -576,7 +575,7 @@ class VirtualLoop(Services):
         hooks = sys.get_asyncgen_hooks()
         self._target = target
         self._until_idle = until_idle
-        self._arrived = False
+        self._reached_end = False
         self._instants = 0
         self._instant = self._clock.tick
         try:
@@ -592,7 +591,7 @@ class VirtualLoop(Services):
                     self._run_in_order()
                 else:
                     self._run_loose()
-                if self._stopping or self._arrived:
+                if self._stopping or self._reached_end:
                     break
         finally:
             self._stopping = False
@@ -894,7 +893,7 @@ class VirtualLoop(Services):
         future.set_result(None)
 
     def _end_drive(self) -> None:
-        self._arrived = True
+        self._reached_end = True
         self._leave = True
 
     def _count_instant(self) -> None:
@@ -922,7 +921,7 @@ class VirtualLoop(Services):
         return bool(self._queue or finished)
 
     def _all_tasks(self) -> list[asyncio.Task[Any]]:
-        return list(_report.in_order(asyncio.all_tasks(self)))
+        return _report.in_order(asyncio.all_tasks(self))
 
     # --- spins --------------------------------------------------------------------------------------------------------
 

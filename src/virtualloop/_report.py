@@ -11,7 +11,7 @@ import gc
 import inspect
 import linecache
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -171,6 +171,6 @@ def _count(n: int, noun: str) -> str:
     return f"1 {noun} is" if n == 1 else f"{n} {noun}s are"
 
 
-def in_order(tasks: Iterable[asyncio.Task[Any]]) -> Iterator[asyncio.Task[Any]]:
+def in_order(tasks: Iterable[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
     """Return tasks in the order of their creation, whatever order the set they came from has."""
-    return iter(sorted(tasks, key=hash))
+    return sorted(tasks, key=hash)

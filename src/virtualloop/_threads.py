@@ -50,8 +50,7 @@ _real_time = time.monotonic
 class Job:
     """One call that an executor runs: `source` is the executor's future, `relay` the one that the loop gets."""
 
-    def __init__(self, number: int, *, pooled: bool) -> None:
-        self.number = number
+    def __init__(self, *, pooled: bool) -> None:
         #: Whether it may wait for a free thread; another executor's job is at work from the beginning.
         self.pooled = pooled
         self.source: concurrent.futures.Future[Any]
@@ -70,9 +69,9 @@ class Threads:
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         # What was taken out of the inbox while waiting, in the order in which it came.
         self._sent: list[Any] = []
-        self._jobs: dict[int, Job] = {}
+        # Those whose results have not been handed over, by the order of submission; and who runs which one.
+        self._jobs: list[Job] = []
         self._job_of: dict[threading.Thread, Job] = {}
-        self._number = 0
         # Threads from before this loop are somebody else's. Objects, not idents: the system gives those out again.
         self._known = {threading.main_thread()}
         if _thread._count():
@@ -92,8 +91,7 @@ class Threads:
 
         `own` says that nobody else has the executor.
         """
-        self._number += 1
-        job = Job(self._number, pooled=isinstance(executor, concurrent.futures.ThreadPoolExecutor))
+        job = Job(pooled=isinstance(executor, concurrent.futures.ThreadPoolExecutor))
         if job.pooled:
 
             def work() -> Any:
@@ -114,7 +112,7 @@ class Threads:
         else:
             # Whoever runs it may have to pickle it, so it goes as it is; it counts as at work until it is done.
             job.source = source = executor.submit(function, *args)
-        self._jobs[job.number] = job
+        self._jobs.append(job)
         source.add_done_callback(lambda _: self._inbox.put(None))
         # Not by way of the job, which holds the relay: futures keep their callbacks, and this would be a cycle.
         job.relay.add_done_callback(lambda relay: relay.cancelled() and source.cancel())
@@ -148,7 +146,7 @@ class Threads:
         start = _real_time()
         self._seen.clear()
         while not ready and not self._sent and self._inbox.empty():
-            if any(job.source.done() for job in self._jobs.values()):
+            if any(job.source.done() for job in self._jobs):
                 return True
             frames = _frames_of_others()
             busy = []
@@ -157,8 +155,7 @@ class Threads:
                 if thread is not here and frame is not None and not self._has_parked(thread, frame, timed=False):
                     busy.append(thread)
             patient = _real_time() - start < self._patience
-            jobs = [job for job in self._jobs.values() if not job.source.done()]
-            bound_to_send = main in busy or any(job.thread in busy or not job.pooled for job in jobs)
+            bound_to_send = main in busy or any(job.thread in busy or not job.pooled for job in self._jobs)
             may_send = signals or any(thread not in self._given_up for thread in busy)
             if not bound_to_send and not (patient and may_send):
                 self._given_up.update(busy)
@@ -176,9 +173,11 @@ class Threads:
 
     def finished(self) -> list[Callable[[], None]]:
         """Return what completes the future of each job that is done by now, by the order of submission."""
-        done = [job for job in self._jobs.values() if job.source.done()]
-        for job in done:
-            del self._jobs[job.number]
+        done: list[Job] = []
+        running: list[Job] = []
+        for job in self._jobs:
+            (done if job.source.done() else running).append(job)
+        self._jobs = running
         return [lambda job=job: _copy(job.source, job.relay) for job in done]  # type: ignore[misc]  # mypy and default arguments
 
     # --- from any thread ----------------------------------------------------------------------------------------------
@@ -204,9 +203,10 @@ class Threads:
             self._sent.append(item)
 
     def _at_work(self, waited: float) -> bool:
-        jobs = [job for job in self._jobs.values() if not job.source.done()]
+        jobs = [job for job in self._jobs if not job.source.done()]
         here = threading.current_thread()
-        passed_over = (self._known, self._given_up, self._own)
+        # A job's thread is looked at with its job, and once: a second look has to come after a pause.
+        passed_over = (self._known, self._given_up, self._own, self._job_of)
         threads = [t for t in threading.enumerate() if t is not here and not any(t in others for others in passed_over)]
         if not jobs and not threads:
             return False
