@@ -15,11 +15,13 @@ from __future__ import annotations
 import math
 import sys
 
-__all__ = ["TICKS_PER_SECOND", "Clock", "span_in_ticks"]
+__all__ = ["EPOCH", "TICKS_PER_SECOND", "Clock", "span_in_ticks"]
 
 #: One tick is a microsecond; see above for why neither coarser nor finer.
 TICKS_PER_SECOND = 1_000_000
 
+#: Where a clock starts unless told otherwise.
+EPOCH = 0.0
 #: Where a deadline of minus infinity stands: before any other.
 LONG_AGO = -int(sys.float_info.max)
 
@@ -50,7 +52,11 @@ class Clock:
 
     __slots__ = ("seconds", "tick")
 
-    def __init__(self, start: float = 0.0) -> None:
+    def __init__(self, start: float = EPOCH) -> None:
+        if start is EPOCH:
+            self.tick = 0
+            self.seconds = EPOCH
+            return
         if isinstance(start, bool) or not isinstance(start, int | float):
             raise TypeError(f"start must be a number of seconds, not {start!r}")
         if not math.isfinite(start):

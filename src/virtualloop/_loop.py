@@ -32,15 +32,16 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from heapq import heappop, heappush
 from itertools import repeat
+from types import CoroutineType
 from typing import Any, Literal, TypeVar, TypeVarTuple, get_args
 
 from virtualloop import _report
-from virtualloop._clock import TICKS_PER_SECOND, Clock, span_in_ticks
+from virtualloop._clock import EPOCH, TICKS_PER_SECOND, Clock, span_in_ticks
 from virtualloop._errors import DeadlockError, LivelockError
 from virtualloop._handles import Handle, TimerHandle, make_handle
 from virtualloop._private import ThreadSafeHandle, logger, set_running_loop
 from virtualloop._ready import FIRST, LooseQueue
-from virtualloop._services import Services, check_callback, real_time, trim, trimmed
+from virtualloop._services import NOTHING_TO_DO, THREAD_PATIENCE, Services, check_callback, real_time, trim, trimmed
 from virtualloop._tasks import (
     WAKEUP_NAME,
     StandIn,
@@ -52,8 +53,9 @@ from virtualloop._tasks import (
     step_type,
     wakeup_type,
 )
+from virtualloop._threads import Threads, others
 from virtualloop._timers import Timers
-from virtualloop.schedules import Plain, Random, Schedule, answers_of, check_schedule
+from virtualloop.schedules import PLAIN, Random, Schedule, answers_of, check_schedule
 
 __all__ = ["Order", "VirtualLoop"]
 
@@ -66,10 +68,6 @@ _TaskFactory = Callable[..., Any]
 #: How late an event may come in unless told otherwise, in seconds: more than a loaded machine delays a wake-up, and
 #: less than the timeouts that programs set.
 LATENESS = 0.05
-
-#: How long to wait for a thread that does not come to rest, in real seconds. A query to a database in memory is done
-#: long before; a thread that sleeps and polls for ever costs this much once.
-THREAD_PATIENCE = 2.0
 
 #: Steps at one instant, with nothing but polling, before a spin without a timer ahead is a LivelockError. It takes a
 #: third of a second to spin so often; a million steps of real work are no spin, so that is given ten times as many.
@@ -129,7 +127,29 @@ class VirtualLoop(Services):
     Since Python 3.12 `asyncio.run(main(), loop_factory=VirtualLoop)` does the same.
     """
 
-    # As in Services, what a new loop has in common with all others.
+    # As in Services, what a new loop has in common with all others. Where a list may come there is an empty tuple: it
+    # can be asked about, and not be changed.
+    _order: Order = "fifo"
+    _schedule: Schedule = PLAIN
+    _choose: Callable[[int, str], int] = PLAIN.choose
+    _seed: int | None = None
+    _lateness = span_in_ticks(LATENESS, argument="lateness")
+    _spin_limit = SPIN_LIMIT
+    _loose_queue: LooseQueue | None = None
+    # What a step is queued with, in place of an argument. At order "tasks", where a task's first step is a plain
+    # callback, it is FIRST while a task is made, and at other times told from the step.
+    _step_mark: object = None
+    # Whether external events may be held, and those whose deadline has passed and that have not come in:
+    # (tick, handle), by tick.
+    _holds = False
+    _held: deque[tuple[int, Any]] = ()  # type: ignore[assignment]  # see above
+    # Callers of the awaitable twins: (tick, number, future) as a heap, and futures.
+    _settlers: list[tuple[int, int, asyncio.Future[None]]] = ()  # type: ignore[assignment]  # see above
+    _idlers: deque[asyncio.Future[None]] = ()  # type: ignore[assignment]  # see above
+    # Whether the body has to return: to stop, because the drive is at its end, or to be chosen anew.
+    _leave = False
+    # Timers set for a later tick since the loop was made: a spin sets none.
+    _set_ahead = 0
     # How far the clock creeps in a spin, and how often it was looked at without finding anything but polling.
     _creep = 0
     _looks = 0
@@ -152,10 +172,11 @@ class VirtualLoop(Services):
         schedule: Schedule | None = None,
         order: Order | None = None,
         lateness: float = LATENESS,
-        start: float = 0.0,
+        start: float = EPOCH,
         spin_limit: int = SPIN_LIMIT,
         thread_patience: float = THREAD_PATIENCE,
     ) -> None:
+        # The defaults need no check, and most loops of a test suite are made with them.
         if seed is not None:
             if schedule is not None:
                 raise ValueError("seed and schedule exclude each other: pass schedule=Random(seed) or the seed alone")
@@ -166,39 +187,44 @@ class VirtualLoop(Services):
             order = "fifo" if seed is None and schedule is None else "tasks"
         elif order not in get_args(Order):
             raise ValueError(f"order must be one of {', '.join(get_args(Order))}, not {order!r}")
-        self._lateness = span_in_ticks(lateness, argument="lateness")
-        self._clock = Clock(start)
-        self._spin_limit = _checked_limit(spin_limit, "spin_limit")
-        span_in_ticks(thread_patience, argument="thread_patience")
+        if lateness is not LATENESS:
+            self._lateness = span_in_ticks(lateness, argument="lateness")
+        if spin_limit is not SPIN_LIMIT:
+            self._spin_limit = _checked_limit(spin_limit, "spin_limit")
+        if thread_patience is not THREAD_PATIENCE:
+            span_in_ticks(thread_patience, argument="thread_patience")
+            self._thread_patience = thread_patience
+        self._clock = clock = Clock(start)
 
-        self._seed = seed
-        self._order: Order = order
-        self._schedule: Schedule = schedule if schedule is not None else Plain() if seed is None else Random(seed)
-        self._choose = answers_of(self._schedule)
-        self._timers = Timers()
-        # A schedule that is known to keep the order of tasks need not be asked about it.
-        reorders = order == "tasks" and not getattr(self._schedule, "keeps_task_order", False)
-        self._loose_queue = LooseQueue(self._choose) if reorders else None
-        # Where callbacks are queued: a deque, or the list inside the loose queue; and what tells how many there are.
-        self._ready: Any = deque() if self._loose_queue is None else self._loose_queue.items
-        self._queue: Any = self._loose_queue if self._loose_queue is not None else self._ready
-        # What a step is queued with, in place of an argument. At order "tasks", where a task's first step is a plain
-        # callback, it is FIRST while a task is made, and at other times told from the step.
-        self._step_mark: object = None if self._loose_queue is None else UNSURE
-        # Whether external events may be held, and those whose deadline has passed and that have not come in:
-        # (tick, handle), by tick.
-        self._holds = order in ("io", "tasks")
-        self._held: deque[tuple[int, Any]] = deque()
         # The tick at which the loop was last idle: what it may be late by counts from there.
-        self._instant = self._clock.tick
-        # Timers set for a later tick since the loop was made: a spin sets none.
-        self._set_ahead = 0
-        # Callers of the awaitable twins: (tick, number, future) as a heap, and futures.
-        self._settlers: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._idlers: deque[asyncio.Future[None]] = deque()
-        # Whether the body has to return: to stop, because the drive is at its end, or to be chosen anew.
-        self._leave = False
-        self._open(thread_patience)
+        self._instant = clock.tick
+        self._timers = Timers()
+        # Where callbacks are queued: a deque, or the list inside the loose queue; and what tells how many there are.
+        self._ready: Any = deque()
+        self._queue: Any = self._ready
+        if seed is not None:
+            schedule = Random(seed)
+        if schedule is not None or order != "fifo":
+            self._vary(order, PLAIN if schedule is None else schedule)
+        self._seed = seed
+        self._closed = False
+        if others():
+            # These are older than the loop, and so somebody else's.
+            self._threads = Threads(patience=thread_patience, known=threading.enumerate())
+
+    def _vary(self, order: Order, schedule: Schedule) -> None:
+        """Let `schedule` decide what may vary at `order`."""
+        self._order = order
+        self._schedule = schedule
+        self._choose = answers_of(schedule)
+        if order in ("io", "tasks"):
+            self._holds = True
+            self._held = deque()
+        # A schedule that is known to keep the order of tasks need not be asked about it.
+        if order == "tasks" and not getattr(schedule, "keeps_task_order", False):
+            self._queue = self._loose_queue = LooseQueue(self._choose)
+            self._ready = self._queue.items
+            self._step_mark = UNSURE
 
     def __repr__(self) -> str:
         seed = "" if self._seed is None else f" seed={self._seed}"
@@ -276,6 +302,7 @@ class VirtualLoop(Services):
         target = self._clock.tick + span_in_ticks(seconds, argument="seconds")
         future = self.create_future()
         self._settler_number += 1
+        self._settlers = self._settlers or []
         heappush(self._settlers, (target, self._settler_number, future))
         return future
 
@@ -284,6 +311,7 @@ class VirtualLoop(Services):
         while self._idlers and self._idlers[0].done():
             self._idlers.popleft()  # Its caller was cancelled.
         future = self.create_future()
+        self._idlers = self._idlers or deque()
         self._idlers.append(future)
         self._instants = 0
         return future
@@ -429,7 +457,7 @@ class VirtualLoop(Services):
         threads have come to rest.
         """
         self._check_closed()
-        if self._debug:
+        if self.get_debug():
             check_callback(callback, "call_soon_threadsafe")
         handle = trimmed(ThreadSafeHandle(callback, args, self, context))
         entry = make_handle(self, _run_unless_cancelled, (handle,), copy_context())
@@ -523,8 +551,10 @@ class VirtualLoop(Services):
         """
         self._check_closed()
         self._check_running()
+        if future is NOTHING_TO_DO and not self._queue and not self._held and not self._timers.ticks:
+            return None  # Stock asyncio runs two empty turns here, which nobody can tell from none.
         new_task = not asyncio.isfuture(future)
-        future = asyncio.ensure_future(future, loop=self)
+        future = self.create_task(future) if type(future) is CoroutineType else asyncio.ensure_future(future, loop=self)
         if new_task:
             future._log_destroy_pending = False
         future.add_done_callback(_stop_loop_of)
@@ -548,7 +578,7 @@ class VirtualLoop(Services):
 
     def close(self) -> None:
         """Drop everything that is pending, and close. Closing twice is fine; closing while running is an error."""
-        if self.is_running():
+        if self._thread_id is not None:
             raise RuntimeError("Cannot close a running event loop")
         if self._closed:
             return
@@ -559,27 +589,27 @@ class VirtualLoop(Services):
         if self._loose_queue is not None:
             self._loose_queue.clear()
         self._timers.clear()
-        self._held.clear()
-        self._settlers.clear()
-        self._idlers.clear()
+        self._held = self._settlers = self._idlers = ()  # type: ignore[assignment]  # as in a new loop
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
-        if not self.is_closed():
+        if not self._closed:
             _warn(f"unclosed event loop {self!r}", ResourceWarning, source=self)
             if not self.is_running():
                 self.close()
 
     def _drive(self, *, target: int | None = None, until_idle: bool = False) -> None:
         """Run until stop(), or until the clock is at `target` and settled, or until nothing could run."""
-        self._thread_id = threading.get_ident()
+        debug = self.get_debug()
         hooks = sys.get_asyncgen_hooks()
         self._target = target
         self._until_idle = until_idle
         self._reached_end = False
         self._instants = 0
         self._instant = self._clock.tick
+        self._thread_id = threading.get_ident()
         try:
-            self._track_origins(self._debug)
+            if debug:
+                self._track_origins(enabled=True)
             sys.set_asyncgen_hooks(firstiter=self._asyncgen_starts, finalizer=self._asyncgen_dies)
             set_running_loop(self)
             while True:
@@ -599,7 +629,8 @@ class VirtualLoop(Services):
             self._target = None
             self._until_idle = False
             set_running_loop(None)
-            self._track_origins(False)
+            if self._origin_depth is not None:
+                self._track_origins(enabled=False)
             sys.set_asyncgen_hooks(*hooks)
 
     def _run_in_order(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import inspect
 import os
 import sys
@@ -16,16 +17,16 @@ import time
 import traceback
 import warnings
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sized
 from pathlib import Path
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, NoReturn, TypeVar, TypeVarTuple
 
 from virtualloop._private import get_running_loop, is_debug_mode, logger
 from virtualloop._signals import Signals, check_signal
 from virtualloop._threads import Threads
 from virtualloop._unsupported import Outside
 
-__all__ = ["Services", "check_callback", "real_time", "trim", "trimmed"]
+__all__ = ["NOTHING_TO_DO", "THREAD_PATIENCE", "Services", "check_callback", "real_time", "trim", "trimmed"]
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
@@ -35,6 +36,10 @@ _ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object
 #: How many frames of a coroutine's creation debug mode keeps; as many as stock asyncio.
 ORIGIN_DEPTH = 10
 
+#: How long to wait for a thread that does not come to rest, in real seconds. A query to a database in memory is done
+#: long before; a thread that sleeps and polls for ever costs this much once.
+THREAD_PATIENCE = 2.0
+
 # Kept from before anyone can put it on a virtual clock: how long a callback takes is a matter of real time.
 real_time = time.monotonic
 
@@ -42,12 +47,43 @@ real_time = time.monotonic
 _MACHINERY = (str(Path(__file__).resolve().parent) + os.sep, str(Path(asyncio.__file__).parent) + os.sep)
 
 
+class NothingToDo(Coroutine[Any, Any, None]):
+    """A coroutine that returns at once.
+
+    Each `asyncio.run()` ends with two coroutines that mostly find nothing to shut down, and as tasks they would take as
+    long as all the rest of a short run. A loop with nothing else to do either is done with this one as it is.
+    """
+
+    def send(self, value: object) -> NoReturn:
+        raise StopIteration
+
+    def throw(self, *exception: Any) -> NoReturn:
+        raise exception[0]
+
+    def close(self) -> None:
+        """Nothing to close either."""
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        yield from ()
+
+
+NOTHING_TO_DO = NothingToDo()
+
+
 class Services(Outside):
     """The part of VirtualLoop that has nothing to do with time and order."""
 
+    # The loop's: what is ready to run.
+    _queue: Sized
+
     # The state of a new loop. Most loops of a test suite live for a moment and change little of it, so it stands here
     # and not in __init__, where each line would cost every one of them.
-    _closed = True  # until _open(), so that a loop whose __init__ fails has nothing to close
+    _closed = True  # until __init__ is through, so that a loop whose __init__ fails has nothing to close
+    # None until somebody asks: looking it up in the environment takes as long as making a loop.
+    _debug: bool | None = None
+    #: Whether call_soon() and its kin have anything to check: debug mode is on or not known, or the loop is closed.
+    _checked = True
+    _thread_patience = THREAD_PATIENCE
     _thread_id: int | None = None
     _signals: Signals | None = None
     _exception_handler: _ExceptionHandler | None = None
@@ -63,12 +99,10 @@ class Services(Outside):
     #: In debug mode, a callback that takes longer than this, in real seconds, is logged.
     slow_callback_duration = 0.1
 
-    def _open(self, thread_patience: float) -> None:
-        self._threads = Threads(patience=thread_patience)
-        self._closed = False
-        self._debug = is_debug_mode()
-        #: Whether call_soon() and its kin have anything to check: debug mode is on, or the loop is closed.
-        self._checked = self._debug
+    @functools.cached_property
+    def _threads(self) -> Threads:
+        """What other threads do for this loop; made on first use, because most loops live without."""
+        return Threads(patience=self._thread_patience)
 
     def _close_services(self) -> None:
         if self._signals is not None:
@@ -125,6 +159,9 @@ class Services(Outside):
 
     def get_debug(self) -> bool:
         """Return whether debug mode is on."""
+        if self._debug is None:
+            self._debug = is_debug_mode()
+            self._checked = self._debug or self._closed
         return self._debug
 
     def set_debug(self, enabled: bool) -> None:
@@ -133,9 +170,9 @@ class Services(Outside):
         self._checked = enabled or self._closed
         if self.is_running():
             self._leave = True  # to the other body of the run loop
-            self.call_soon_threadsafe(self._track_origins, enabled)
+            self.call_soon_threadsafe(functools.partial(self._track_origins, enabled=enabled))
 
-    def _track_origins(self, enabled: bool) -> None:
+    def _track_origins(self, *, enabled: bool) -> None:
         if enabled and self._origin_depth is None:
             self._origin_depth = sys.get_coroutine_origin_tracking_depth()
             sys.set_coroutine_origin_tracking_depth(ORIGIN_DEPTH)
@@ -224,7 +261,7 @@ class Services(Outside):
         each one takes.
         """
         self._check_closed()
-        if self._debug:
+        if self.get_debug():
             check_callback(func, "run_in_executor")
         if executor is None:
             if self._executor_shutdown_called:
@@ -243,8 +280,14 @@ class Services(Outside):
         self._default_executor = executor
         self._owns_executor = False
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+    def shutdown_default_executor(self, timeout: float | None = None) -> Coroutine[Any, Any, None]:  # pyright: ignore[reportIncompatibleMethodOverride]  # mostly it is none of Python's
         """Wait until the default executor's threads have ended, at most `timeout` seconds of virtual time."""
+        if self._default_executor is None and not self._queue:
+            self._executor_shutdown_called = True
+            return NOTHING_TO_DO
+        return self._shutdown_executor(timeout)
+
+    async def _shutdown_executor(self, timeout: float | None) -> None:
         self._executor_shutdown_called = True
         executor = self._default_executor
         if executor is None:
@@ -267,8 +310,14 @@ class Services(Outside):
 
     # --- async generators ---------------------------------------------------------------------------------------------
 
-    async def shutdown_asyncgens(self) -> None:
+    def shutdown_asyncgens(self) -> Coroutine[Any, Any, None]:  # pyright: ignore[reportIncompatibleMethodOverride]  # mostly it is none of Python's
         """Close all async generators that are still alive, in the order in which they were first iterated."""
+        if not self._asyncgens and not self._queue:
+            self._asyncgens_shutdown_called = True
+            return NOTHING_TO_DO
+        return self._close_asyncgens()
+
+    async def _close_asyncgens(self) -> None:
         self._asyncgens_shutdown_called = True
         if not self._asyncgens:
             return

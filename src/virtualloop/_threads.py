@@ -22,14 +22,14 @@ import concurrent.futures
 import sys
 import threading
 import time
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Iterable, Sized
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
 from virtualloop._parked import State, is_scheduled, state_of, waits_for_future
 
-__all__ = ["Threads"]
+__all__ = ["Threads", "others"]
 
 #: Real seconds between two looks at the threads: short at first, because most jobs are done in no time, then longer,
 #: because looking costs them the GIL.
@@ -61,10 +61,15 @@ class Job:
         self.given_up_at: object = None
 
 
-class Threads:
-    """The threads of one loop. `patience` is in real seconds."""
+def others() -> bool:
+    """Return whether there may be any thread beside the main one; much cheaper than to look for them."""
+    return _thread._count() > 0
 
-    def __init__(self, *, patience: float) -> None:
+
+class Threads:
+    """The threads of one loop. `patience` is in real seconds; `known` are threads that are somebody else's."""
+
+    def __init__(self, *, patience: float, known: Iterable[threading.Thread] = ()) -> None:
         self._patience = patience
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         # What was taken out of the inbox while waiting, in the order in which it came.
@@ -72,10 +77,8 @@ class Threads:
         # Those whose results have not been handed over, by the order of submission; and who runs which one.
         self._jobs: list[Job] = []
         self._job_of: dict[threading.Thread, Job] = {}
-        # Threads from before this loop are somebody else's. Objects, not idents: the system gives those out again.
-        self._known = {threading.main_thread()}
-        if _thread._count():
-            self._known.update(threading.enumerate())
+        # Objects, not idents: the system gives those out again.
+        self._known = {threading.main_thread(), *known}
         self._given_up: set[threading.Thread] = set()
         #: Threads of the loop's own executor do nothing but jobs, so what they do is known from those.
         self._own: set[threading.Thread] = set()
@@ -120,7 +123,7 @@ class Threads:
 
     def anything(self) -> bool:
         """Return whether there may be something to wait for or to collect; cheap, because it is asked at each jump."""
-        return bool(self._jobs) or _thread._count() > 0 or bool(self._sent) or not self._inbox.empty()
+        return bool(self._jobs) or others() or bool(self._sent) or not self._inbox.empty()
 
     def settle(self, ready: Sized) -> None:
         """Wait, in real time, until each thread has finished what it does, has parked, or was given up.

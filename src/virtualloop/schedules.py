@@ -218,6 +218,9 @@ class Plain:
         return 0
 
 
+PLAIN = Plain()
+
+
 def check_schedule(schedule: object) -> None:
     """Raise TypeError for what is no schedule."""
     if not callable(getattr(schedule, "choose", None)) or isinstance(schedule, type):
