@@ -49,8 +49,9 @@ class OracleLoop(asyncio.SelectorEventLoop):
     GRAIN = 1 / 64
 
     class _Selector(selectors.BaseSelector):
-        def __init__(self):
+        def __init__(self, grain):
             self.now = 0.0
+            self._grain = grain
 
         def register(self, fileobj, events, data=None):
             return selectors.SelectorKey(fileobj, 0, events, data)
@@ -66,11 +67,11 @@ class OracleLoop(asyncio.SelectorEventLoop):
 
         def select(self, timeout=None):
             assert timeout is not None, "stock asyncio would wait for ever"
-            self.now = round((self.now + timeout) / OracleLoop.GRAIN) * OracleLoop.GRAIN
+            self.now = round((self.now + timeout) / self._grain) * self._grain
             return []
 
     def __init__(self):
-        self._clock = self._Selector()
+        self._clock = self._Selector(self.GRAIN)
         self._timers = 0
         super().__init__(self._clock)
         self._clock_resolution = self.GRAIN / 4
