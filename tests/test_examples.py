@@ -91,6 +91,10 @@ def test_deadlock():
         assert lines[position + 2].strip() == line
 
 
+def test_trace():
+    assert f"```text\n{output('trace.py', *DEBUG)}```" in (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+
+
 def test_every_example_has_a_test():
     for path in EXAMPLES.glob("*.py"):
         assert f"test_{path.stem}" in globals()

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers import OracleLoop
-from virtualloop import VirtualLoop
+from virtualloop import Trace, VirtualLoop
 
 NUMBERS = st.integers(0, 3)
 DELAYS = st.integers(0, 6).map(lambda n: n * OracleLoop.GRAIN)
@@ -200,6 +200,20 @@ def test_step_for_step_at_every_level_where_nothing_is_chosen(programs, order):
 @given(st.lists(STEPS, min_size=1, max_size=4), st.integers(0, 2**64))
 def test_any_program_is_the_same_run_for_the_same_seed(programs, seed):
     assert trace(lambda: VirtualLoop(seed), programs) == trace(lambda: VirtualLoop(seed), programs)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(STEPS, min_size=1, max_size=4), st.integers(0, 2**64), st.sampled_from(["fifo", "timing", "io", "tasks"])
+)
+def test_a_run_with_a_trace_is_the_run_without(programs, seed, order):
+    kept = Trace()
+
+    assert trace(lambda: VirtualLoop(seed, order=order, trace=kept), programs) == trace(
+        lambda: VirtualLoop(seed, order=order), programs
+    )
+    assert kept.lines()
+    assert len(kept.deviations) == sum(line.startswith("*") for line in kept.lines())
 
 
 def test_the_oracle_notices_a_loop_that_is_not_first_in_first_out():

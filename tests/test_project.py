@@ -20,6 +20,7 @@ LAYERS = [
     "_clock",
     "_timers",
     "_ready",
+    "_recorder",
     "schedules",
     "_private",
     "_handles",
@@ -28,6 +29,8 @@ LAYERS = [
     "_threads",
     "_signals",
     "_report",
+    "_chronicle",
+    "trace",
     "_unsupported",
     "_services",
     "_loop",
@@ -35,7 +38,7 @@ LAYERS = [
     "__init__",
 ]
 #: These are tested without a loop, and know nothing of asyncio.
-PURE = ["_errors", "_clock", "_timers", "_ready", "schedules", "_parked"]
+PURE = ["_errors", "_clock", "_timers", "_ready", "_recorder", "schedules", "_parked", "_chronicle"]
 
 
 def imports(tree):
@@ -114,11 +117,13 @@ def test_public_names():
         "DeadlockError",
         "LivelockError",
         "Schedule",
+        "Trace",
         "UnsupportedError",
         "VirtualLoop",
         "VirtualLoopError",
         "advance",
         "choose",
+        "note",
         "run_until_idle",
     }
     assert set(virtualloop.schedules.__all__) == {"Choice", "Random", "Recording", "Replay", "ReplayError", "Schedule"}
@@ -158,4 +163,5 @@ def test_nothing_heavy_is_imported():
     )
     new = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.split()
 
+    assert not {"virtualloop.trace", "virtualloop._recorder", "virtualloop._chronicle"} & set(new)
     assert not {"dis", "html", "json", "multiprocessing", "hypothesis", "pytest", "unittest"} & set(new)

@@ -1,17 +1,18 @@
-"""What a coroutine on the loop calls: advance(), run_until_idle() and choose().
+"""What a coroutine on the loop calls: advance(), run_until_idle(), choose() and note().
 
-Owns these three functions; the loop does the work.
+Owns these four functions; the loop does the work.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TypeVar
 
 from virtualloop._loop import VirtualLoop
 from virtualloop._private import get_running_loop
 
-__all__ = ["advance", "choose", "run_until_idle"]
+__all__ = ["advance", "choose", "note", "run_until_idle"]
 
 _T = TypeVar("_T")
 
@@ -75,7 +76,32 @@ def choose(options: Sequence[_T]) -> _T:
     loop = get_running_loop()
     if len(options) == 1 or not isinstance(loop, VirtualLoop):
         return options[0]
-    return options[loop._choose(len(options), "user")]
+    position = loop._choose(len(options), "user")
+    if loop._recorder is not None:
+        loop._recorder.chose(options, position, sys._getframe(1))
+    return options[position]
+
+
+def note(text: str) -> None:
+    """Write a line of the test's own into the trace of the running loop; do nothing where there is none.
+
+    Raises TypeError for what is no string.
+
+    Example:
+
+        async def main():
+            virtualloop.note("the client gives up")
+
+        trace = virtualloop.Trace()
+        with asyncio.Runner(loop_factory=lambda: VirtualLoop(trace=trace)) as runner:
+            runner.run(main())
+        assert "the client gives up" in str(trace)
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a string, not {text!r}")
+    loop = get_running_loop()
+    if isinstance(loop, VirtualLoop) and loop._recorder is not None:
+        loop._recorder.note(text)
 
 
 def _running(function: str) -> VirtualLoop:

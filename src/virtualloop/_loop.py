@@ -15,7 +15,7 @@ lines that run a callback, because a function call there costs a tenth of a task
 - A task's steps are queued as (context, callback, argument), without a handle: their callers, the C functions of
   asyncio, drop it. Everything else in the queue is a handle. At order "tasks" the tuples may change places.
 - A callback with few arguments is called with each of them: `run(callback, *args)` costs four times as much.
-- Whatever is out of the ordinary (closed, debug mode) is behind the one flag `_checked`.
+- Whatever is out of the ordinary (closed, debug mode, a trace) is behind the one flag `_checked`.
 - The body is chosen when the loop starts, so that a feature that is off is not even asked about.
 """
 
@@ -33,7 +33,7 @@ from contextvars import Context, copy_context
 from heapq import heappop, heappush
 from itertools import repeat
 from types import CoroutineType
-from typing import Any, Literal, TypeVar, TypeVarTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, get_args
 
 from virtualloop import _report
 from virtualloop._clock import EPOCH, TICKS_PER_SECOND, Clock, span_in_ticks
@@ -56,6 +56,10 @@ from virtualloop._tasks import (
 from virtualloop._threads import Threads, others
 from virtualloop._timers import Timers
 from virtualloop.schedules import PLAIN, Random, Schedule, answers_of, check_schedule
+
+if TYPE_CHECKING:
+    from virtualloop._recorder import Recorder
+    from virtualloop.trace import Trace
 
 __all__ = ["Order", "VirtualLoop"]
 
@@ -112,6 +116,7 @@ class VirtualLoop(Services):
         start: the clock's first reading, in seconds.
         spin_limit: how many steps of polling at one instant are a LivelockError.
         thread_patience: how long to wait for a thread that does not come to rest, in real seconds.
+        trace: a `virtualloop.Trace`, which keeps a record of the run.
 
     Raises TypeError or ValueError that names the argument.
 
@@ -175,6 +180,7 @@ class VirtualLoop(Services):
         start: float = EPOCH,
         spin_limit: int = SPIN_LIMIT,
         thread_patience: float = THREAD_PATIENCE,
+        trace: Trace | None = None,
     ) -> None:
         # The defaults need no check, and most loops of a test suite are made with them.
         if seed is not None:
@@ -207,6 +213,8 @@ class VirtualLoop(Services):
         if schedule is not None or order != "fifo":
             self._vary(order, PLAIN if schedule is None else schedule)
         self._seed = seed
+        if trace is not None:
+            self._keep_record(trace)
         self._closed = False
         if others():
             # These are older than the loop, and so somebody else's.
@@ -225,6 +233,29 @@ class VirtualLoop(Services):
             self._queue = self._loose_queue = LooseQueue(self._choose)
             self._ready = self._queue.items
             self._step_mark = UNSURE
+
+    def _keep_record(self, trace: Trace) -> None:
+        """Have `trace` keep the record of this loop."""
+        from virtualloop.trace import Trace  # noqa: PLC0415  # few loops have one
+
+        if not isinstance(trace, Trace):
+            raise TypeError(f"trace must be a virtualloop.Trace, not {trace!r}")
+        recorder = trace._recorder
+        seed = "" if self._seed is None else f"seed={self._seed}, "
+        recorder.begin(f"{type(self).__name__}({seed}order={self._order!r})")
+        self._choose = recorder.watch(self._choose)
+        if self._loose_queue is not None:
+            self._queue = self._loose_queue = LooseQueue(self._choose)
+            self._ready = self._queue.items
+        recorder.attach(
+            clock=self._clock,
+            timers=self._timers,
+            queue=self._queue,
+            failed=self._failed,
+            wrapper=_run_unless_cancelled,
+        )
+        self._recorder = recorder
+        self.get_debug()
 
     def __repr__(self) -> str:
         seed = "" if self._seed is None else f" seed={self._seed}"
@@ -414,7 +445,7 @@ class VirtualLoop(Services):
         method: str,
     ) -> asyncio.TimerHandle:
         handle: Any
-        if self._checked:
+        if self._debug is not False or self._closed:
             self._check_closed()
             self._check_thread()
             check_callback(callback, method)
@@ -429,24 +460,38 @@ class VirtualLoop(Services):
         if tick is not None:
             if tick > self._clock.tick:
                 self._set_ahead += 1
+            if self._recorder is not None:
+                handle._scheduled = (self._recorder.now, max(tick, self._clock.tick))
             self._timers.add(tick, handle)
         return handle  # type: ignore[no-any-return]  # either class; see above
 
     def _call_soon_checked(
         self, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
     ) -> asyncio.Handle:
-        self._check_closed()
-        self._check_thread()
-        check_callback(callback, "call_soon")
-        if context is not None and is_step(callback):
-            mark: object = args[0] if args else None
-            if self._step_mark is not None and not args and is_first_step(callback):
-                mark = FIRST
-            self._ready.append((context, callback, mark))
+        """call_soon() where something is out of the ordinary: in debug mode, with a trace, or after close()."""
+        recorder = self._recorder
+        plain = self._debug is False and not self._closed
+        if not plain:
+            self._check_closed()
+            self._check_thread()
+            check_callback(callback, "call_soon")
+        kind = type(callback)
+        if context is not None and (kind is step_type or is_step(callback)):
+            mark: object = args[0] if args else self._step_mark
+            if mark is UNSURE:
+                mark = FIRST if type(callback.__self__) is not Task and is_first_step(callback) else None  # type: ignore[attr-defined]  # as in call_soon
+            entry = (context, callback, mark) if recorder is None else (context, callback, mark, recorder.now)
+            self._ready.append(entry)
             return None  # type: ignore[return-value]  # as in call_soon
-        handle = trimmed(asyncio.Handle(callback, args, self, context))
+        handle: Any
+        if plain:
+            handle = make_handle(self, callback, args, copy_context() if context is None else context)
+        else:
+            handle = trimmed(asyncio.Handle(callback, args, self, context))
+        if recorder is not None:
+            recorder.tags[id(handle)] = recorder.now
         self._ready.append(handle)
-        return handle
+        return handle  # type: ignore[no-any-return]  # either class
 
     def call_soon_threadsafe(
         self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
@@ -462,6 +507,8 @@ class VirtualLoop(Services):
         handle = trimmed(ThreadSafeHandle(callback, args, self, context))
         entry = make_handle(self, _run_unless_cancelled, (handle,), copy_context())
         if self._thread_id is None or threading.get_ident() == self._thread_id:
+            if self._recorder is not None:
+                self._recorder.tags[id(entry)] = self._recorder.now
             self._ready.append(entry)
         else:
             self._threads.send(entry)
@@ -615,7 +662,9 @@ class VirtualLoop(Services):
             while True:
                 # What was asked for before the start still gets one turn, as in stock asyncio.
                 self._leave = self._stopping
-                if self._debug:
+                if self._recorder is not None:
+                    self._run_traced(self._recorder)
+                elif self._debug:
                     self._run_debug()
                 elif self._loose_queue is None:
                     self._run_in_order()
@@ -754,25 +803,58 @@ class VirtualLoop(Services):
             if self._arrive():
                 turns = 0
             for _ in repeat(None, count()):
-                handle: Any = self._as_handle(take())
-                if handle._cancelled:
-                    continue
-                self._current_handle = handle
-                start = real_time()
-                try:
-                    handle._run()
-                finally:
-                    self._current_handle = None
-                duration = real_time() - start
-                if duration >= self.slow_callback_duration:
-                    logger().warning("Executing %s took %.3f seconds", _report.describe_handle(handle), duration)
-            handle = None
+                self._run_timed(take())
             if self._leave:
                 return
             turns += 1
             if turns >= look_at:
                 turns = self._look_at_spin(turns)
                 look_at = turns + self._next_look(len(self._queue))
+
+    def _run_timed(self, entry: Any) -> None:
+        """Run an entry of the queue; log it if it takes long."""
+        handle: Any = self._as_handle(entry)
+        if handle._cancelled:
+            return
+        self._current_handle = handle
+        start = real_time()
+        try:
+            handle._run()
+        finally:
+            self._current_handle = None
+        duration = real_time() - start
+        if duration >= self.slow_callback_duration:
+            logger().warning("Executing %s took %.3f seconds", _report.describe_handle(handle), duration)
+
+    def _run_traced(self, recorder: Recorder) -> None:
+        """The body with a trace, at any order and in debug mode too: the recorder runs each callback."""
+        take, count = self._taking()
+        resume, call = recorder.resume, recorder.call
+        run = self._run_timed if self._debug else None
+        turns = 0
+        look_at = self._next_look(1)
+        try:
+            while True:
+                idle = self._arrive()
+                recorder.arrived(idle=idle)
+                if idle:
+                    turns = 0
+                for _ in repeat(None, count()):
+                    entry = take()
+                    if type(entry) is tuple:
+                        resume(entry, run)
+                    else:
+                        call(entry, run)
+                entry = None
+                recorder.now = None
+                if self._leave:
+                    return
+                turns += 1
+                if turns >= look_at:
+                    turns = self._look_at_spin(turns)
+                    look_at = turns + self._next_look(len(self._queue))
+        finally:
+            recorder.now = None
 
     def _taking(self) -> tuple[Callable[[], Any], Callable[[], int]]:
         """Return how to take the next entry of the queue, and how to count them."""
@@ -854,6 +936,8 @@ class VirtualLoop(Services):
                 # At the end of its lateness, an event comes in without being asked.
                 hold = 0 if self._is_overdue(position) else choose(2, "hold")
             if hold:
+                if self._recorder is not None:
+                    self._recorder.hold(held[position][1])
                 position += 1
                 continue
             handle = held[position][1]
@@ -1010,7 +1094,7 @@ class VirtualLoop(Services):
         """Return the handle of a queue entry; a task's step has none until somebody asks."""
         if type(entry) is not tuple:
             return entry  # type: ignore[no-any-return]  # it is the handle
-        context, callback, argument = entry
+        context, callback, argument = entry[:3]
         return make_handle(self, callback, () if argument in (None, FIRST) else (argument,), context)
 
     def _failed(self, exc: BaseException, entry: Any) -> None:

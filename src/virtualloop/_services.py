@@ -19,12 +19,15 @@ import warnings
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sized
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
 
 from virtualloop._private import get_running_loop, is_debug_mode, logger
 from virtualloop._signals import Signals, check_signal
 from virtualloop._threads import Threads
 from virtualloop._unsupported import Outside
+
+if TYPE_CHECKING:
+    from virtualloop._recorder import Recorder
 
 __all__ = ["NOTHING_TO_DO", "THREAD_PATIENCE", "Services", "check_callback", "real_time", "trim", "trimmed"]
 
@@ -81,8 +84,11 @@ class Services(Outside):
     _closed = True  # until __init__ is through, so that a loop whose __init__ fails has nothing to close
     # None until somebody asks: looking it up in the environment takes as long as making a loop.
     _debug: bool | None = None
-    #: Whether call_soon() and its kin have anything to check: debug mode is on or not known, or the loop is closed.
+    #: Whether call_soon() and its kin have more to do than usual: debug mode is on or not known, the loop is closed, or
+    #: the run is recorded.
     _checked = True
+    #: What keeps the record of the run, for a trace.
+    _recorder: Recorder | None = None
     _thread_patience = THREAD_PATIENCE
     _thread_id: int | None = None
     _signals: Signals | None = None
@@ -161,13 +167,13 @@ class Services(Outside):
         """Return whether debug mode is on."""
         if self._debug is None:
             self._debug = is_debug_mode()
-            self._checked = self._debug or self._closed
+            self._checked = self._debug or self._closed or self._recorder is not None
         return self._debug
 
     def set_debug(self, enabled: bool) -> None:
         """Turn debug mode on or off."""
         self._debug = enabled
-        self._checked = enabled or self._closed
+        self._checked = enabled or self._closed or self._recorder is not None
         if self.is_running():
             self._leave = True  # to the other body of the run loop
             self.call_soon_threadsafe(functools.partial(self._track_origins, enabled=enabled))

@@ -5,8 +5,9 @@ import random
 from typing import Literal, assert_type
 
 import virtualloop
-from virtualloop import DeadlockError, LivelockError, Schedule, UnsupportedError, VirtualLoop, VirtualLoopError
+from virtualloop import DeadlockError, LivelockError, Schedule, Trace, UnsupportedError, VirtualLoop, VirtualLoopError
 from virtualloop.schedules import Choice, Random, Recording, Replay, ReplayError
+from virtualloop.trace import Deviation
 
 
 async def number() -> int:
@@ -52,6 +53,19 @@ def schedules() -> None:
     assert_type(recording.choices, list[Choice])
     Replay(recording.choices)
     Replay([0, 1, 2])
+
+
+def traces() -> None:
+    trace = Trace()
+    VirtualLoop(7, trace=trace)
+    virtualloop.note("the client gives up")
+    assert_type(trace.lines(), list[str])
+    assert_type(trace.deviations, list[Deviation])
+    for deviation in trace.deviations:
+        assert_type(deviation.time, float)
+        assert_type(deviation.step, int)
+        assert_type(trace.around(deviation, steps=5), list[str])
+    assert_type(trace.diff(Trace()), str)
 
 
 def errors() -> tuple[type[VirtualLoopError], ...]:

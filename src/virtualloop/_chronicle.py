@@ -1,0 +1,473 @@
+"""What a record of a run says, in words.
+
+Owns the sentences: who did what, when, why and at which line of the reader's code, and where the run left stock
+asyncio's order. Changes nothing; text, HTML and other forms of a trace are all made from this.
+
+Steps of asyncio's own callbacks, such as the one that ends a sleep, get no line: they are part of why a task was
+resumed. Nothing that is said depends on addresses, hashes or the machine, so the same run is told the same.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from pathlib import PurePath
+from types import CodeType
+from typing import NamedTuple
+
+from virtualloop._clock import TICKS_PER_SECOND
+from virtualloop._recorder import Event, Recorder, Step
+
+__all__ = ["Chronicle", "Line", "duration", "listed", "seconds"]
+
+#: A list of names in a line says this many, and how many more there are.
+MAX_NAMES = 4
+
+#: A name of a task is cut to this many characters in a column of names.
+MAX_NAME = 24
+
+#: A line is cut to this many characters: wider than this, terminals wrap it and columns fall apart.
+MAX_WIDTH = 160
+
+#: Places stand in a column behind what was done, unless that is longer than this.
+MAX_DEED = 60
+
+#: How many lines are shown before and after the point where two runs part.
+CONTEXT = 8
+
+#: Callbacks of asyncio's that end a wait because its time is over.
+TIMEOUTS = frozenset({"Timeout._on_timeout", "_release_waiter"})
+
+#: How the names of callbacks begin that hand over the result of a thread, asyncio's and this package's.
+THREADS = ("_chain_future.<locals>._set_state", "Threads.finished.<locals>")
+
+
+class Place(NamedTuple):
+    """A line of the reader's code."""
+
+    file: str
+    line: int
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+class Line(NamedTuple):
+    """One line of the text: a step or an event."""
+
+    tick: int
+    #: Its step, or that an event comes before.
+    step: int
+    #: The event, or None for a step.
+    event: Event | None
+    who: str
+    what: str
+    where: str
+    source: str
+
+
+class Chronicle:
+    """What the record said when this was made."""
+
+    def __init__(self, recorder: Recorder, is_machinery: Callable[[CodeType], bool]) -> None:
+        self._is_machinery = is_machinery
+        self._names = dict(recorder.names)
+        self._lines_of: dict[int, list[tuple[int, int, int | None]]] = {}
+        self._hides: dict[int, bool] = {}
+        #: What tells this chronicle from a later one of the same record.
+        self.size = (recorder.title, len(recorder.steps), len(recorder.events))
+        self.title = recorder.title
+        self._eager = set(recorder.eager)
+        self.steps = [self._adapted(Step(*raw)) for raw in recorder.steps]
+        self.events = [Event(*raw) for raw in recorder.events]
+        #: By step: the steps that it queued or set a timer for.
+        self.caused: list[list[int]] = [[] for _ in self.steps]
+        #: By step: the one before it of the same task, or None.
+        self.before: list[int | None] = []
+        #: By step: the next one of the same task, or None.
+        self.after: list[int | None] = [None] * len(self.steps)
+        last: dict[int, int] = {}
+        for number, step in enumerate(self.steps):
+            if step.waker is not None:
+                self.caused[step.waker].append(number)
+            earlier = last.get(step.subject) if isinstance(step.subject, int) else None
+            self.before.append(earlier)
+            if earlier is not None:
+                self.after[earlier] = number
+            if isinstance(step.subject, int):
+                last[step.subject] = number
+
+    def _adapted(self, step: Step) -> Step:
+        """Return a step as a reader sees it: a task that runs nothing but an operation of asyncio's awaits that."""
+        if isinstance(step.subject, int) and step.code is not None and self._is_hidden(step.code):
+            ended = isinstance(step.awaits, str)
+            return Step(*step[:4], None, 0, step.awaits if ended else step.code)
+        return step
+
+    # --- who ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def tasks(self) -> dict[int, str]:
+        """The names of tasks by number, in the order of their first steps."""
+        return self._names
+
+    def is_hidden(self, number: int) -> bool:
+        """Return whether a step is asyncio's own business, and nothing went wrong in it."""
+        step = self.steps[number]
+        return isinstance(step.subject, CodeType) and self._is_hidden(step.subject) and step.awaits is None
+
+    def who(self, number: int) -> str:
+        """Return the task, or the callback, of a step."""
+        subject = self.steps[number].subject
+        return self._names[subject] if isinstance(subject, int) else _called(subject)
+
+    def is_first(self, number: int) -> bool:
+        """Return whether a step is its task's first."""
+        subject = self.steps[number].subject
+        return isinstance(subject, int) and self.before[number] is None and subject not in self._eager
+
+    # --- why ----------------------------------------------------------------------------------------------------------
+
+    def cause(self, number: int) -> int | None:
+        """Return the visible step that led to this one, through asyncio's own callbacks, or None."""
+        waker = self.steps[number].waker
+        while waker is not None and self.is_hidden(waker):
+            waker = self.steps[waker].waker
+        return waker
+
+    def timer(self, number: int) -> int | None:
+        """Return the step of the timer that resumed this one, or None."""
+        waker = self.steps[number].waker
+        while waker is not None and self.is_hidden(waker):
+            if self.steps[waker].detail is not None:
+                return waker
+            waker = self.steps[waker].waker
+        return None
+
+    def why(self, number: int) -> str:
+        """Return how it came to a step."""
+        step = self.steps[number]
+        cause = self.cause(number)
+        by = None if cause is None else self.who(cause)
+        if not isinstance(step.subject, int):
+            if step.detail is not None:
+                return f"timer of {by}" if by else "timer"
+            return f"queued by {by}" if by else "queued from outside"
+        if self.is_first(number):
+            return f"starts, created by {by}" if by else "starts"
+        timer = self.timer(number)
+        own = cause is not None and self.steps[cause].subject == step.subject
+        if timer is not None:
+            kind = "timeout" if self._code_name(timer) in TIMEOUTS else "timer"
+            by = f"its {kind}" if own else f"a {kind} of {by}" if by else f"a {kind}"
+        elif cause is None:
+            by = self._outside(number)
+        if step.detail:
+            if cause is not None and not own and self.steps[cause].awaits == "cancelled":
+                return f"woken by {by}, which was cancelled"
+            return f"cancelled by {'itself' if own and timer is None else by}"
+        if own:
+            return "goes on" if timer is None else "wakes up" if by == "its timer" else "timed out"
+        return f"woken by {by}"
+
+    def _outside(self, number: int) -> str:
+        """Return who resumed a task that no step did."""
+        waker = self.steps[number].waker
+        while waker is not None:
+            if self._code_name(waker).startswith(THREADS):
+                return "a thread"
+            waker = self.steps[waker].waker
+        before = self.before[number]
+        awaited = None if before is None else self.steps[before].awaits
+        if isinstance(awaited, CodeType) and awaited.co_name in ("advance", "run_until_idle"):
+            return "the loop, all else being settled"
+        return "the outside"
+
+    # --- what ---------------------------------------------------------------------------------------------------------
+
+    def deeds(self, number: int) -> list[str]:
+        """Return what a step did, the last one being how it ended."""
+        step = self.steps[number]
+        created, woken, called = [], [], []
+        for other in self._led_to(number):
+            if not isinstance(self.steps[other].subject, int):
+                called.append(self.who(other))
+            elif self.is_first(other):
+                created.append(self.who(other))
+            elif self.steps[other].subject != step.subject:
+                woken.append(self.who(other))
+        deeds = []
+        if created:
+            deeds.append(f"creates {listed(created)}")
+        if woken:
+            deeds.append(f"wakes {listed(dict.fromkeys(woken))}")
+        if called:
+            deeds.append(f"queues {listed(dict.fromkeys(called))}")
+        end = self._end(number)
+        return [*deeds, end] if end else deeds
+
+    def _led_to(self, number: int) -> Iterable[int]:
+        """Return the visible steps that this one queued itself, through asyncio's own callbacks but without timers."""
+        for other in self.caused[number]:
+            if not self.is_hidden(other):
+                if not isinstance(self.steps[other].detail, int) or isinstance(self.steps[other].detail, bool):
+                    yield other
+            elif self.steps[other].detail is None:
+                yield from self._led_to(other)
+
+    def _end(self, number: int) -> str:
+        step = self.steps[number]
+        awaits = step.awaits
+        if not isinstance(step.subject, int):
+            return str(awaits) if awaits else ""
+        if isinstance(awaits, str):
+            return {"returned": "ends", "cancelled": "ends, cancelled"}.get(awaits, awaits)
+        if isinstance(awaits, CodeType):
+            operation = awaits.co_qualname
+            if operation == "sleep":
+                return self._sleep(number)
+            return f"waits for {operation}()"
+        if isinstance(awaits, int):
+            return f"waits for task {self._names.get(awaits, f'Task-{awaits}')}"
+        if isinstance(awaits, type):
+            return "waits for gather()" if awaits.__name__ == "_GatheringFuture" else "waits for a future"
+        return "yields"
+
+    def _sleep(self, number: int) -> str:
+        step = self.steps[number]
+        for other in self.caused[number]:
+            due = self.steps[other].detail
+            if self.is_hidden(other) and due is not None:
+                return f"sleeps {duration(due - step.tick)}"
+        after = self.after[number]
+        return "yields" if after is not None and self.steps[after].waker == number else "sleeps"
+
+    # --- where --------------------------------------------------------------------------------------------------------
+
+    def place(self, number: int) -> Place | None:
+        """Return the line at which a step came to rest or raised, or where its callback begins."""
+        step = self.steps[number]
+        if isinstance(step.subject, CodeType):
+            return self.place_in(step.subject, None)
+        return None if step.code is None else self.place_in(step.code, step.offset)
+
+    def place_in(self, code: CodeType, offset: int | None) -> Place:
+        """Return the line of an offset in a code object; of its beginning where there is none."""
+        line = code.co_firstlineno if offset is None else self._line(code, offset)
+        return Place(self._files[code.co_filename], line, linecache.getline(code.co_filename, line).strip())
+
+    def where(self, number: int) -> str:
+        """Return the lines between which a step ran: where it was resumed and where it came to rest."""
+        place = self.place(number)
+        before = self.before[number]
+        start = None if before is None else self.place(before)
+        if start is None or start == place:
+            return str(place or "")
+        if place is None:
+            return str(start)
+        return f"{start} -> {place.line if place.file == start.file else place}"
+
+    def _line(self, code: CodeType, offset: int) -> int:
+        lines = self._lines_of.get(id(code))
+        if lines is None:
+            lines = self._lines_of[id(code)] = list(code.co_lines())
+        return next((line for start, end, line in lines if start <= offset < end and line), code.co_firstlineno)
+
+    @cached_property
+    def _files(self) -> dict[str, str]:
+        codes = [part for step in self.steps for part in (step.subject, step.code) if isinstance(part, CodeType)]
+        codes += [part for event in self.events for part in event.data if isinstance(part, CodeType)]
+        return _short_names({code.co_filename for code in codes})
+
+    def _code_name(self, number: int) -> str:
+        subject = self.steps[number].subject
+        return subject.co_qualname if isinstance(subject, CodeType) else ""
+
+    def _is_hidden(self, code: CodeType) -> bool:
+        hides = self._hides.get(id(code))
+        if hides is None:
+            hides = self._hides[id(code)] = self._is_machinery(code)
+        return hides
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def tell(self, event: Event) -> str:
+        """Return what an event is, in words."""
+        data = event.data
+        match event.kind:
+            case "late":
+                idle, since, timers = data
+                passed = duration(timers[-1][1] - since)
+                late = [self._timer_of(waker) for waker, _ in timers]
+                due = f"the {'timers' if len(late) > 1 else 'timer'} of {listed(dict.fromkeys(late))}"
+                due += " are due" if len(late) > 1 else " is due"
+                if idle:
+                    return f"the loop wakes {passed} late, and {due} as well"
+                return f"the callbacks before took {passed}, and {due} already"
+            case "hold":
+                waker, due = data
+                what = self._held(event.step, waker)
+                late = event.tick - due
+                return f"{what} comes in {duration(late)} late" if late > 0 else f"{what} comes in after later ones"
+            case "task":
+                first, other = data
+                if isinstance(first, int):
+                    return f"{self._names[first]} resumes before {self._names[other]}"
+                return f"{self._callback(event.step, first)} runs before {self._names[other]} resumes"
+            case "user":
+                shown, _, code, offset = data
+                return f"choose() returns {shown} at {self.place_in(code, offset)}"
+            case "note":
+                return f"note: {data[0]}"
+        return " ".join(map(str, data))
+
+    def _callback(self, number: int, subject: CodeType | str) -> str:
+        """Return what the plain callback that runs in a step is to the reader."""
+        if number == len(self.steps):  # The run ended in it.
+            return _called(subject)
+        step = self.steps[number]
+        if step.detail is not None:
+            return self._held(number, step.waker)
+        return _called(subject) if step.waker is None else f"{_called(subject)}, queued by {self.who(step.waker)},"
+
+    def _held(self, number: int, waker: int | None) -> str:
+        """Return what the external event is that comes in in a step."""
+        if waker is None and number < len(self.steps) and self._code_name(number).startswith(THREADS):
+            return "the result of a thread"
+        return f"the timer of {self._timer_of(waker)}"
+
+    def _timer_of(self, waker: int | None) -> str:
+        if waker is None:
+            return "the test"
+        place = self.place(waker)
+        return f"{self.who(waker)} ({place})" if place else self.who(waker)
+
+    # --- the text -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        """Everything that gets a line: steps that are not hidden, and events, in order."""
+        lines: list[Line] = []
+        position = 0
+        for number in range(len(self.steps) + 1):
+            own: list[Line] = []
+            while position < len(self.events) and self.events[position].step == number:
+                event = self.events[position]
+                line = Line(event.tick, number, event, "", self.tell(event), "", "")
+                # What the test said or chose belongs to the step that runs.
+                (own if event.kind in ("note", "user") and number < len(self.steps) else lines).append(line)
+                position += 1
+            if number < len(self.steps) and not self.is_hidden(number):
+                lines.append(self._line_of_step(number))
+            lines += own
+        return lines
+
+    def _line_of_step(self, number: int) -> Line:
+        what = "; ".join([self.why(number), *self.deeds(number)])
+        place = self.place(number)
+        source = place.source if place else ""
+        return Line(self.steps[number].tick, number, None, self.who(number), what, self.where(number), source)
+
+    def part(self, other: Chronicle) -> str:
+        """Return where two runs part, with what both did before and each one after."""
+        mine, others = [[chronicle._key(line) for line in chronicle.lines] for chronicle in (self, other)]
+        length = min(len(mine), len(others))
+        common = next((k for k in range(length) if mine[k] != others[k]), length)
+        if common == len(mine) == len(others):
+            return f"The runs are the same: {self.heading()}"
+        tick = min(chronicle.lines[common].tick for chronicle in (self, other) if common < len(chronicle.lines))
+        parts = [f"The runs part at t={seconds(tick)}, after {_count(common, 'line')} in common."]
+        before = self.lines[max(common - CONTEXT, 0) : common]
+        if before:
+            parts += ["Both:", *self.formatted(before)]
+        for name, chronicle in (("This run", self), ("The other run", other)):
+            after = chronicle.lines[common : common + CONTEXT]
+            parts += [f"{name}, {chronicle.title}:", *(chronicle.formatted(after) or ["  ends here"])]
+        return "\n".join(parts)
+
+    def _key(self, line: Line) -> tuple[object, ...]:
+        """Return what makes a line different from another, as far as could be known at that time."""
+        if line.event is not None:
+            return (line.tick, line.what)
+        awaits = self.steps[line.step].awaits
+        end = awaits.co_qualname if isinstance(awaits, CodeType) else awaits
+        return (line.tick, line.who, self.why(line.step), line.where, end)
+
+    def heading(self) -> str:
+        """Return what the whole run comes to, in one line."""
+        deviations = sum(event.deviates for event in self.events)
+        order = f"{_count(deviations, 'deviation')} from asyncio's order" if deviations else "asyncio's own order"
+        ended = seconds(self.steps[-1].tick) if self.steps else "0"
+        return (
+            f"{self.title or 'no loop yet'}: {_count(len(self.steps), 'step')} of {_count(len(self._names), 'task')} "
+            f"until t={ended}, {order}"
+        )
+
+    def formatted(self, lines: Sequence[Line]) -> list[str]:
+        """Return lines as text, in columns."""
+        places = 3 if all(line.tick % 1000 == 0 for line in lines) else 6
+        times = [f"{line.tick / TICKS_PER_SECOND:.{places}f}" for line in lines]
+        width = max(map(len, times), default=0)
+        whos = min(max((len(line.who) for line in lines), default=0), MAX_NAME)
+        deeds = min(max((len(line.what) for line in lines if line.event is None), default=0), MAX_DEED)
+        wheres = min(max((len(line.where) for line in lines), default=0), MAX_DEED)
+        texts = []
+        for line, time in zip(lines, times, strict=True):
+            if line.event is None:
+                text = (
+                    f"  {time:>{width}}  {_cut(line.who, MAX_NAME):{whos}}  {line.what:{deeds}}  {line.where:{wheres}}"
+                )
+                text = f"{text}  {line.source}"
+            else:
+                text = f"{'*' if line.event.deviates else ' '} {time:>{width}}  {'':{whos}}  {line.what}"
+            texts.append(_cut(text.rstrip(), MAX_WIDTH))
+        return texts
+
+
+def seconds(tick: int) -> str:
+    """Return a time in seconds, as short as it can be."""
+    text = f"{tick / TICKS_PER_SECOND:.6f}".rstrip("0").rstrip(".")
+    return text or "0"
+
+
+def duration(ticks: int) -> str:
+    """Return a length of time with its unit."""
+    return f"{seconds(ticks)} s" if abs(ticks) >= TICKS_PER_SECOND else f"{seconds(ticks * 1000)} ms"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names as a list in a sentence."""
+    several = list(names)
+    if len(several) > MAX_NAMES:
+        several = [*several[: MAX_NAMES - 1], f"{len(several) - MAX_NAMES + 1} more"]
+    *first, last = several
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _called(subject: CodeType | str) -> str:
+    name = subject.co_qualname if isinstance(subject, CodeType) else subject
+    return f"{name.rpartition('<locals>.')[2]}()"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def _short_names(files: Iterable[str]) -> dict[str, str]:
+    """Return each file's name with as many of its folders as tell it from the others."""
+    names = {}
+    parts = {file: PurePath(file).parts for file in files}
+    for file, own in parts.items():
+        length = 1
+        while length < len(own) and any(
+            other[-length:] == own[-length:] for name, other in parts.items() if name != file
+        ):
+            length += 1
+        names[file] = "/".join(own[-length:])
+    return names

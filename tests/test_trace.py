@@ -1,0 +1,678 @@
+"""What a trace records and says."""
+
+import asyncio
+import functools
+import gc
+import os
+import re
+import subprocess
+import sys
+import weakref
+
+import pytest
+
+import virtualloop
+from helpers import Always, opened, run
+from virtualloop import Trace, VirtualLoop
+from virtualloop.trace import SHOWN, Deviation
+
+
+def traced(main, *args, **kwargs):
+    """Run main() with a trace, and return the trace."""
+    trace = Trace()
+    run(main, *args, trace=trace, **kwargs)
+    return trace
+
+
+def relative(text, main):
+    """Return a text with this file's lines counted from the one that begins `main`."""
+    first = main.__code__.co_firstlineno
+
+    def count(match):
+        return f"+{int(match[1]) - first}" + (f" -> +{int(match[2]) - first}" if match[2] else "")
+
+    return re.sub(r"test_trace\.py:(\d+)(?: -> (\d+))?", count, text)
+
+
+def told(trace, main):
+    """Return the lines of the text without columns and source: time, who, what and where."""
+    lines = [re.split(r"  +", relative(line, main)) for line in trace.lines()]
+    return [" | ".join(line if line[0] else line[1:]) for line in lines]
+
+
+def whats(trace, who):
+    """Return what a task, or a callback, did in each of its steps."""
+    lines = [re.split(r"  +", line[2:].strip()) for line in trace.lines()]
+    return [line[2] for line in lines if line[1] == who]
+
+
+# --- the text ---------------------------------------------------------------------------------------------------------
+
+
+async def two_of_us():
+    lock = asyncio.Lock()
+
+    async def work(seconds):
+        await asyncio.sleep(seconds)
+        async with lock:
+            virtualloop.note("has the lock")
+            await asyncio.sleep(0.02)
+
+    ann = asyncio.create_task(work(0.01), name="ann")
+    bob = asyncio.create_task(work(0.015), name="bob")
+    await asyncio.gather(ann, bob)
+
+
+def test_a_story():
+    trace = traced(two_of_us)
+
+    expected = """\
+VirtualLoop(order='fifo'): 16 steps of 3 tasks until t=0.05, asyncio's own order
+
+  0.000  Task-1  starts; creates ann and bob; waits for gather()  +11       await asyncio.gather(ann, bob)
+  0.000  ann     starts, created by Task-1; sleeps 10 ms          +4        await asyncio.sleep(seconds)
+  0.000  bob     starts, created by Task-1; sleeps 15 ms          +4        await asyncio.sleep(seconds)
+  0.010  ann     wakes up; sleeps 20 ms                           +4 -> +7  await asyncio.sleep(0.02)
+  0.010          note: has the lock
+  0.015  bob     wakes up; waits for Lock.acquire()               +4 -> +5  async with lock:
+  0.030  ann     wakes up; wakes bob; ends                        +7
+  0.030  bob     woken by ann; sleeps 20 ms                       +5 -> +7  await asyncio.sleep(0.02)
+  0.030          note: has the lock
+  0.050  bob     wakes up; wakes Task-1; ends                     +7
+  0.050  Task-1  woken by bob; ends                               +11"""
+    squeezed = [re.sub(r"(\+\d+) +", r"\1  ", line) for line in expected.splitlines()]
+
+    assert [re.sub(r"(\+\d+) +", r"\1  ", line) for line in relative(str(trace), two_of_us).splitlines()] == squeezed
+
+
+def test_deviations_are_marked_where_they_are():
+    async def main():
+        async def work(seconds):
+            await asyncio.sleep(seconds)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(work(0.01), name="ann")
+            group.create_task(work(0.02), name="bob")
+
+    assert [line for line in told(traced(main, schedule=Always(1), order="timing"), main) if line.startswith("*")] == [
+        "* 0.020 | the loop wakes 10 ms late, and the timer of bob (+2) is due as well",
+    ]
+    assert [line for line in told(traced(main, schedule=Always(1), order="io"), main) if line.startswith("*")] == [
+        "* 0.020 | the loop wakes 10 ms late, and the timer of bob (+2) is due as well",
+        "* 0.020 | the timer of ann (+2) comes in 10 ms late",
+        "* 0.020 | the timer of bob (+2) comes in after later ones",
+    ]
+
+
+def test_a_loop_that_reads_its_clock_late_in_the_middle_of_work():
+    async def main():
+        async def poll():
+            for _ in range(3):
+                await asyncio.sleep(0)
+
+        asyncio.create_task(poll(), name="poll")
+        await asyncio.sleep(0.01)
+
+    assert "* 0.010 | the callbacks before took 10 ms, and the timer of Task-1 (+6) is due already" in told(
+        traced(main, schedule=Always(1), order="timing"), main
+    )
+
+
+def test_an_event_that_is_held_counts_once():
+    """However often it was asked about: what matters is how late it comes in."""
+
+    async def main():
+        async def often():
+            for _ in range(6):
+                await asyncio.sleep(0.005)
+
+        asyncio.create_task(often(), name="often")
+        await asyncio.sleep(0.002)
+
+    class HoldsTheFirst:
+        asked = 0
+
+        def choose(self, n, kind):
+            self.asked += kind == "hold"
+            return int(kind == "hold" and self.asked in (1, 3, 4))
+
+    trace = traced(main, schedule=HoldsTheFirst(), order="io", lateness=0.02)
+
+    assert [deviation.text for deviation in trace.deviations] == [
+        re.sub(
+            r":\d+", f":{main.__code__.co_firstlineno + 6}", "the timer of Task-1 (test_trace.py:0) comes in 8 ms late"
+        )
+    ]
+
+
+def test_a_task_that_resumes_before_others():
+    async def main():
+        async def work():
+            await asyncio.sleep(0)
+
+        await asyncio.gather(*[asyncio.create_task(work(), name=name) for name in ("ann", "bob", "cy")])
+
+    trace = traced(main, schedule=Always(1), order="tasks")
+
+    assert [d.text for d in trace.deviations if d.kind == "task"][:1] == ["bob resumes before ann"]
+
+
+def test_a_choice_of_the_test():
+    async def main():
+        return virtualloop.choose(["yes", "no"]), virtualloop.choose([object(), object])
+
+    plain, other = traced(main), traced(main, schedule=Always(1))
+
+    assert told(plain, main)[1:] == [
+        "0.000 | choose() returns 'yes' at +1",
+        "0.000 | choose() returns <object object> at +1",
+    ]
+    assert told(other, main)[1:] == [
+        "* 0.000 | choose() returns 'no' at +1",
+        "* 0.000 | choose() returns <class 'object'> at +1",
+    ]
+
+
+def test_what_a_task_waits_for():
+    async def main():
+        loop = asyncio.get_running_loop()
+        queue, future = asyncio.Queue(), loop.create_future()
+
+        async def numbers():
+            yield await queue.get()
+
+        async def read():
+            async for _ in numbers():
+                await future
+
+        reader = asyncio.create_task(read(), name="reader")
+        await asyncio.sleep(0)
+        queue.put_nowait(1)
+        await asyncio.sleep(0)
+        loop.call_soon(future.set_result, None)
+        await reader
+        asyncio.create_task(asyncio.sleep(3), name="sleeper")
+        await asyncio.to_thread(int)
+        await virtualloop.advance(2)
+        event = asyncio.Event()
+        loop.call_later(1, event.set)
+        await event.wait()
+
+    trace = traced(main)
+
+    assert whats(trace, "reader") == [
+        "starts, created by Task-1; waits for Queue.get()",
+        "woken by Task-1; waits for a future",
+        "woken by Future.set_result(); wakes Task-1; ends",
+    ]
+    assert whats(trace, "sleeper") == ["starts, created by Task-1; sleeps 3 s", "wakes up; ends"]
+    assert whats(trace, "Task-1") == [
+        "starts; creates reader; yields",
+        "goes on; wakes reader; yields",
+        "goes on; queues Future.set_result(); waits for task reader",
+        "woken by reader; creates sleeper; waits for to_thread()",
+        "woken by a thread; waits for advance()",
+        "woken by the loop, all else being settled; waits for Event.wait()",
+        "wakes up; ends",
+    ]
+
+
+def test_what_ends_a_wait():
+    async def main():
+        async def forever():
+            await asyncio.Event().wait()
+
+        async def fail():
+            await asyncio.sleep(0)
+            raise LookupError(f"nothing in\n{object()}")
+
+        victim = asyncio.create_task(forever(), name="victim")
+        fails = asyncio.create_task(fail(), name="fails")
+        await asyncio.wait([fails])
+        victim.cancel()
+        await asyncio.wait([victim], timeout=1)
+        await asyncio.wait([asyncio.create_task(forever(), name="other")], timeout=1)
+        try:
+            async with asyncio.timeout(1):
+                await forever()
+        except TimeoutError:
+            fails.exception()
+
+    trace = traced(main)
+
+    assert whats(trace, "victim")[-1] == "cancelled by Task-1; wakes Task-1; ends, cancelled"
+    assert whats(trace, "fails")[-1] == "goes on; wakes Task-1; raises LookupError: nothing in"
+    assert whats(trace, "Task-1")[-2:] == [
+        "timed out; waits for Event.wait()",
+        "cancelled by its timeout; ends",
+    ]
+
+
+def test_callbacks_of_the_program_have_their_own_lines():
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: None)
+
+        def fail():
+            raise LookupError
+
+        handle = loop.call_soon(fail)
+        loop.call_soon(fail).cancel()
+        loop.call_later(0.1, functools.partial(int, 7))
+        await asyncio.sleep(0.2)
+        del handle
+
+    trace = traced(main)
+
+    assert told(trace, main)[1:3] == [
+        "0.000 | fail() | queued by Task-1; raises LookupError | +4 | def fail():",
+        "0.100 | int() | timer of Task-1",
+    ]
+
+
+def test_what_threads_and_the_outside_do():
+    def note(what):
+        virtualloop.note(what)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.call_soon_threadsafe(note, "from here")
+        await loop.run_in_executor(None, lambda: loop.call_soon_threadsafe(note, "from a thread"))
+
+    trace = Trace()
+    with opened(trace=trace) as loop:
+        loop.call_later(1, note, "from outside")
+        loop.run_until_complete(main())
+        loop.advance(1)
+        loop.run_until_complete(loop.shutdown_default_executor())
+
+    assert [line.split(" | ")[1:3] for line in told(trace, main) if "| note" in line] == [
+        ["note()", "queued by Task-1"],
+        ["note: from here"],
+        ["note()", "queued from outside"],
+        ["note: from a thread"],
+        ["note()", "timer"],
+        ["note: from outside"],
+    ]
+
+
+def test_the_result_of_a_thread_that_comes_in_late():
+    async def main():
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(asyncio.sleep(0.01), loop.run_in_executor(None, int))
+
+    trace = traced(main, schedule=Always(1), order="io")
+
+    assert any(d.text.startswith("the result of a thread comes in ") for d in trace.deviations)
+
+
+def test_a_note_off_a_traced_loop_is_nothing():
+    async def main():
+        virtualloop.note("nobody listens")
+
+    virtualloop.note("nowhere")
+    run(main)
+    asyncio.run(main())
+
+
+def test_a_note_has_to_be_a_string():
+    with pytest.raises(TypeError, match=r"^text must be a string, not 7$"):
+        virtualloop.note(7)
+
+
+def test_a_long_trace_is_cut_in_the_middle():
+    async def main():
+        for _ in range(3 * SHOWN):
+            await asyncio.sleep(1)
+
+    trace = traced(main)
+    text = str(trace).splitlines()
+
+    assert len(trace.lines()) == 3 * SHOWN + 1
+    assert len(text) == 2 + 2 * SHOWN + 1
+    assert text[2 + SHOWN] == f"  ... {SHOWN + 1} more lines: Trace.lines() has them all ..."
+    assert text[2].split() == trace.lines()[0].split()
+    assert text[-1] == trace.lines()[-1]
+
+
+def test_a_trace_can_be_read_while_the_loop_runs():
+    trace = Trace()
+    read = []
+
+    async def main():
+        read.append(trace.lines())
+        await asyncio.sleep(1)
+        read.append(trace.lines())
+
+    run(main, trace=trace)
+
+    assert [len(lines) for lines in [*read, trace.lines()]] == [0, 1, 2]
+
+
+def test_tasks_that_begin_eagerly_are_met_when_they_are_resumed():
+    if sys.version_info < (3, 12):
+        return  # no eager tasks
+
+    async def main():
+        async def work():
+            await asyncio.sleep(1)
+
+        await asyncio.create_task(work(), name="eager")
+
+    trace = Trace()
+    with opened(trace=trace) as loop:
+        loop.set_task_factory(asyncio.eager_task_factory)
+        loop.run_until_complete(main())
+
+    assert whats(trace, "eager") == ["woken by a timer of Task-1; wakes Task-1; ends"]
+
+
+def test_names_given_late_and_tasks_of_other_classes():
+    class Own(asyncio.Task):
+        pass
+
+    async def main():
+        async def work():
+            asyncio.current_task().set_name("renamed")
+
+        await asyncio.create_task(work(), name="first")
+
+    trace = Trace()
+    with opened(trace=trace) as loop:
+        loop.set_task_factory(lambda loop, coro, **kwargs: Own(coro, loop=loop, **kwargs))
+        loop.run_until_complete(main())
+
+    assert "creates renamed" in trace.lines()[0]
+
+
+def test_files_of_one_name_are_told_apart(tmp_path):
+    places = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        file = tmp_path / folder / "app.py"
+        file.write_text("async def main(asyncio):\n    await asyncio.sleep(1)\n")
+        space = {}
+        exec(compile(file.read_text(), str(file), "exec"), space)  # noqa: S102  # ours
+        places.append(space["main"])
+
+    async def main():
+        for place in places:
+            await place(asyncio)
+
+    lines = traced(main).lines()
+
+    assert "one/app.py:2 " in lines[0]
+    assert "one/app.py:2 -> two/app.py:2 " in lines[1]
+
+
+# --- deviations as objects --------------------------------------------------------------------------------------------
+
+
+def test_deviations():
+    trace = traced(two_of_us, schedule=Always(1), order="timing")
+
+    assert [(d.time, d.kind) for d in trace.deviations] == [(0.015, "late")]
+    for deviation in trace.deviations:
+        assert isinstance(deviation, Deviation)
+        assert f"* {deviation.time:.3f}" in next(line for line in trace.lines() if deviation.text in line)
+
+
+def test_there_are_none_in_asyncios_order():
+    assert traced(two_of_us).deviations == []
+    assert traced(two_of_us, order="tasks").deviations == []
+
+
+def test_the_lines_around_a_deviation():
+    trace = traced(two_of_us, schedule=Always(1), order="io")
+    lines = [line.split() for line in trace.lines()]
+    for deviation in trace.deviations:
+        around = [line.split() for line in trace.around(deviation, steps=2)]
+        own = next(k for k, line in enumerate(around) if deviation.text.split() == line[2:])
+        start = lines.index(around[0])
+
+        assert lines[start : start + len(around)] == around
+        assert sum(line[0] != "*" and "note:" not in line for line in around[:own]) <= 2
+        assert sum(line[0] != "*" and "note:" not in line for line in around[own:]) <= 2
+
+
+def test_around_checks_its_arguments():
+    trace = traced(two_of_us, schedule=Always(1), order="timing")
+    (deviation, *_) = trace.deviations
+
+    with pytest.raises(ValueError, match=r"^deviation must be one of this trace's"):
+        trace.around(Deviation(0.0, "late", deviation.text, 0))
+    with pytest.raises(TypeError, match=r"^steps must be an integer"):
+        trace.around(deviation, steps=0.5)
+    with pytest.raises(ValueError, match=r"^steps must not be negative"):
+        trace.around(deviation, steps=-1)
+
+
+# --- two runs ---------------------------------------------------------------------------------------------------------
+
+
+def test_where_two_runs_part():
+    plain, other = traced(two_of_us), traced(two_of_us, schedule=Always(1), order="timing")
+    text = plain.diff(other).splitlines()
+
+    assert text[0] == "The runs part at t=0.01, after 3 lines in common."
+    assert text[1] == "Both:"
+    assert text[5] == "This run, VirtualLoop(order='fifo'):"
+    assert "ann" in text[6]
+    assert "The other run, VirtualLoop(order='timing'):" in text
+    assert "the loop wakes 5 ms late" in text[text.index("The other run, VirtualLoop(order='timing'):") + 1]
+
+
+def test_runs_that_are_the_same():
+    assert traced(two_of_us).diff(traced(two_of_us)).startswith("The runs are the same: VirtualLoop(order='fifo')")
+
+
+def test_a_run_that_ends_earlier():
+    trace = Trace()
+    with opened(trace=trace) as loop:
+        task = loop.create_task(two_of_us())
+        loop.advance(0.012)
+        short = trace.diff(traced(two_of_us))
+        long = traced(two_of_us).diff(trace)
+        task.cancel()
+        loop.run_until_idle()
+
+    assert "This run, VirtualLoop(order='fifo'):\n  ends here" in short
+    assert long.endswith("The other run, VirtualLoop(order='fifo'):\n  ends here")
+
+
+def test_diff_takes_a_trace():
+    with pytest.raises(TypeError, match=r"^other must be a Trace, not 'trace'$"):
+        Trace().diff("trace")
+
+
+# --- one trace, one loop ----------------------------------------------------------------------------------------------
+
+
+def test_a_trace_is_for_one_loop():
+    trace = traced(two_of_us)
+
+    with pytest.raises(ValueError, match=r"^trace holds the record of another loop already: give each loop a Trace"):
+        VirtualLoop(trace=trace)
+
+
+def test_a_trace_has_to_be_one():
+    with pytest.raises(TypeError, match=r"^trace must be a virtualloop\.Trace, not True$"):
+        VirtualLoop(trace=True)
+
+
+def test_a_trace_of_nothing():
+    trace = Trace()
+
+    assert repr(trace) == "<Trace of no loop yet>"
+    assert str(trace) == "no loop yet: 0 steps of 0 tasks until t=0, asyncio's own order\n"
+    assert trace.lines() == []
+    assert trace.deviations == []
+    with opened(7, trace=trace):
+        assert repr(trace).startswith("<Trace of VirtualLoop(seed=7, order='tasks'): 0 steps")
+
+
+def test_a_trace_keeps_nothing_alive():
+    class Thing:
+        pass
+
+    async def main():
+        thing = Thing()
+        seen.append(weakref.ref(thing))
+        loop = asyncio.get_running_loop()
+        loop.call_soon(lambda _: None, thing)
+        loop.call_later(1, lambda _: None, thing).cancel()
+        task = asyncio.create_task(asyncio.sleep(0, thing))
+        seen.append(weakref.ref(task))
+        await task
+        del thing, task
+        await asyncio.sleep(0)
+
+    seen = []
+    trace = traced(main)
+    gc.collect()
+
+    assert [ref() for ref in seen] == [None, None]
+    assert len(trace.lines()) > 0
+
+
+def test_a_run_with_a_trace_is_the_run_without():
+    def log_of(**kwargs):
+        log = []
+
+        async def main():
+            async def work(i):
+                await asyncio.sleep(0.01 * (i % 3))
+                log.append((asyncio.get_running_loop().time(), i))
+                for _ in range(i % 3):
+                    await asyncio.sleep(0)
+                log.append(virtualloop.choose(range(3)))
+
+            await asyncio.gather(*[work(i) for i in range(9)])
+
+        run(main, **kwargs)
+        return log
+
+    for seed in range(20):
+        for order in ("timing", "io", "tasks"):
+            assert log_of(seed=seed, order=order) == log_of(seed=seed, order=order, trace=Trace())
+
+
+def test_debug_mode_has_its_say(caplog):
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.slow_callback_duration = 0
+        loop.call_soon(int)
+        loop.call_later(1, int)
+        await asyncio.sleep(2)
+        loop.set_debug(False)
+        await asyncio.sleep(1)
+
+    trace = Trace()
+    with opened(trace=trace) as loop:
+        loop.set_debug(True)
+        loop.run_until_complete(main())
+
+    assert any("took" in record.getMessage() for record in caplog.records)
+    assert whats(trace, "int()") == ["queued by Task-1", "timer of Task-1"]
+    assert whats(trace, "Task-1") == ["starts; queues int(); sleeps 2 s", "wakes up; sleeps 1 s", "wakes up; ends"]
+
+
+def test_what_leaves_the_loop_is_recorded_too():
+    async def main():
+        raise SystemExit(3)
+
+    def leave():
+        raise KeyboardInterrupt
+
+    trace = Trace()
+    with opened(trace=trace) as loop:
+        with pytest.raises(SystemExit):
+            loop.run_until_complete(main())
+        loop.call_soon(leave)
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_forever()
+
+    assert whats(trace, "Task-1") == ["starts; raises SystemExit: 3"]
+    assert whats(trace, "leave()") == ["queued from outside"]
+
+
+def test_an_exception_that_nobody_retrieves_is_still_reported(caplog):
+    async def main():
+        async def fail():
+            raise LookupError
+
+        asyncio.create_task(fail())
+        await asyncio.sleep(0)
+
+    traced(main)
+    gc.collect()
+
+    assert "Task exception was never retrieved" in caplog.text
+
+
+def test_a_message_that_cannot_be_made():
+    class Odd(Exception):  # noqa: N818  # it is
+        def __str__(self):
+            raise LookupError
+
+    async def main():
+        async def fail():
+            raise Odd
+
+        await asyncio.wait([task := asyncio.create_task(fail(), name="fails")])
+        task.exception()
+
+    assert whats(traced(main), "fails")[0].endswith("; raises test_a_message_that_cannot_be_made.<locals>.Odd")
+
+
+# --- determinism ------------------------------------------------------------------------------------------------------
+
+PROGRAM = """
+import asyncio, sys
+import virtualloop
+from virtualloop import Trace, VirtualLoop
+
+async def main():
+    async def work(i):
+        await asyncio.sleep(0.01 * (i % 3))
+        virtualloop.note(f"{i}: {virtualloop.choose('abc')}")
+        await asyncio.sleep(1 + i % 2)
+
+    async def fail():
+        await asyncio.sleep(0.5)
+        raise LookupError(object())
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for i in range(9):
+                group.create_task(work(i))
+            group.create_task(fail())
+    except* LookupError:
+        pass
+    await asyncio.gather(*[asyncio.to_thread(int) for _ in range(3)])
+
+for seed in range(10):
+    trace = Trace()
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed, trace=trace)) as runner:
+        runner.run(main())
+    print(trace)
+    print(*trace.lines(), *trace.deviations, sep="\\n")
+"""
+
+
+def test_the_same_run_is_the_same_text_in_every_process(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    texts = {
+        subprocess.run(
+            [sys.executable, program],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PADDING": "x" * 1000 * int(seed)},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for seed in "123"
+    }
+
+    assert len(texts) == 1
+    assert "0x" not in texts.pop()
