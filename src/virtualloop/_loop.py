@@ -55,6 +55,7 @@ from virtualloop._tasks import (
 )
 from virtualloop._threads import Threads, others
 from virtualloop._timers import Timers
+from virtualloop._waits import Survey, in_order
 from virtualloop.schedules import PLAIN, Random, Schedule, answers_of, check_schedule
 
 if TYPE_CHECKING:
@@ -1000,7 +1001,7 @@ class VirtualLoop(Services):
         elif self._until_idle:
             self._end_drive()
         elif not self._threads.wait_for_anyone(self._queue, signals=self._handles_signals()):
-            raise DeadlockError(_report.deadlock(self.time(), self._all_tasks()))
+            raise DeadlockError(_report.deadlock(self.time(), self._survey()))
 
     def _resume_settler(self) -> None:
         tick, _, future = heappop(self._settlers)
@@ -1014,12 +1015,7 @@ class VirtualLoop(Services):
     def _count_instant(self) -> None:
         self._instants += 1
         if self._instants > IDLE_LIMIT:
-            raise LivelockError(
-                f"run_until_idle() has let {IDLE_LIMIT} instants pass, until t={self.time():g}, and a timer is always "
-                "set again. These tasks are waiting:\n"
-                + "\n".join(_report.blocked_tasks(self._all_tasks()))
-                + "\nUse advance(seconds) for programs that never come to rest."
-            )
+            raise LivelockError(_report.never_idle(self.time(), IDLE_LIMIT, self._survey()))
 
     def _hear_threads(self) -> bool:
         """Wait until all threads have settled, and queue what they have sent; return whether there was anything."""
@@ -1035,8 +1031,27 @@ class VirtualLoop(Services):
                 self._set_timer(self._clock.tick, self.time(), complete, (), None, "run_in_executor")
         return bool(self._queue or finished)
 
-    def _all_tasks(self) -> list[asyncio.Task[Any]]:
-        return _report.in_order(asyncio.all_tasks(self))
+    # --- what people read ---------------------------------------------------------------------------------------------
+
+    def describe_tasks(self) -> str:
+        """Return what each pending task does, as text: where it stands, what it waits for, and who holds that.
+
+        Callable at any time, from outside and while the loop runs. Tasks that wait for each other come first.
+
+        Example:
+
+            loop = VirtualLoop()
+            inbox = asyncio.Queue()
+            loop.create_task(inbox.get(), name="reader")
+            loop.run_until_idle()
+            assert "'reader' awaits get() from a Queue, which is empty" in loop.describe_tasks()
+            loop.close()
+        """
+        return _report.describe_tasks(self.time(), self._survey())
+
+    def _survey(self) -> Survey:
+        running = asyncio.current_task(self)
+        return Survey(in_order(asyncio.all_tasks(self)), running=running, jobs=self._threads.jobs())
 
     # --- spins --------------------------------------------------------------------------------------------------------
 
@@ -1079,7 +1094,12 @@ class VirtualLoop(Services):
                 self._end_drive()
             return 0
         if turns * max(len(queued), 1) >= self._spin_limit * (1 if polling else WORK_FACTOR):
-            raise LivelockError(_report.livelock(self.time(), turns, "spin_limit", map(self._subject, queued)))
+            from virtualloop import _spins
+
+            steps = _spins.last_steps(self)
+            if steps is None:
+                return 0
+            raise LivelockError(_report.livelock(self.time(), turns, "spin_limit", steps))
         return turns
 
     def _queue_handle(self, handle: asyncio.Handle) -> None:

@@ -1,87 +1,223 @@
 """What people read when a run cannot go on: which tasks are blocked, on what, and where.
 
-Owns the words and the look into coroutines; decides nothing. Nothing in a report is an address or counts beyond its
-loop, so the same run gives the same report.
+Owns the words and their order; decides nothing, and sees what `_waits` has found. Nothing in a report is an address or
+counts beyond its loop, so the same run gives the same report.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import inspect
-import linecache
-import os
-from collections.abc import Iterable
-from pathlib import Path
-from types import CodeType, FrameType
-from typing import Any
+from collections.abc import Sequence
+from types import CodeType
+from typing import Any, NamedTuple
 
-__all__ = ["blocked_tasks", "deadlock", "describe_callback", "describe_handle", "in_order", "livelock"]
+from virtualloop._frames import Place, chain_of, own_frames
+from virtualloop._waits import Look, Survey, Wait, names
 
-#: More tasks than this are counted, not listed: the first few show the pattern, and a message has to stay readable.
-MAX_LISTED = 20
+__all__ = ["Step", "deadlock", "describe_handle", "describe_tasks", "livelock", "never_idle"]
 
-#: Frames in these folders are machinery; a reader wants the line of their own code that waits.
-_MACHINERY = (
-    str(Path(asyncio.__file__).parent) + os.sep,
-    str(Path(__file__).resolve().parent) + os.sep,
-)
+_Task = asyncio.Task
+
+#: A message has to stay readable: what does not fit into so many lines is named, and no more.
+MAX_LINES = 32
+#: Nor is every caller of a long chain of use; the innermost are.
+MAX_FRAMES = 3
+#: More tasks than this that differ only in whom they wait for are told of together.
+MAX_ALIKE = 3
 
 
-def deadlock(seconds: float, tasks: Iterable[asyncio.Task[Any]]) -> str:
+class Step(NamedTuple):
+    """One callback that a spinning loop has run: the task that it resumed, or itself, and the line that queued it."""
+
+    subject: Any
+    origin: Place | None
+
+
+def deadlock(seconds: float, survey: Survey) -> str:
     """Return the message of a DeadlockError at `seconds`."""
-    blocked = list(tasks)
-    lines = [
-        f"nothing can run any more at t={seconds:g}: no callback is ready, no timer is pending, no thread is at work.",
-        f"{_count(len(blocked), 'task')} blocked:" if blocked else "No task is left either; nothing will call stop().",
-        *blocked_tasks(blocked),
+    head = f"nothing can run any more at t={seconds:g}: no callback is ready, no timer is pending, no thread is at work."
+    if not survey.looks:
+        return f"{head}\nNo task is left either; nothing will call stop()."
+    return "\n".join([head, *_tasks(survey, "blocked"), _advice(survey)])
+
+
+def describe_tasks(seconds: float, survey: Survey) -> str:
+    """Return what each task does at `seconds`."""
+    if not survey.looks:
+        return f"No task is pending at t={seconds:g}."
+    return "\n".join([f"At t={seconds:g}:", *_tasks(survey, "pending")])
+
+
+def _tasks(survey: Survey, state: str) -> list[str]:
+    """Return the lines about all tasks: those that wait for each other first, then whom nobody will wake, then others."""
+    lines: list[str] = []
+    circles = survey.cycles()
+    for circle in circles:
+        lines += _circle(circle)
+    in_circles = {look.task for circle in circles for look in circle}
+    others = [look for look in survey.looks if look.task not in in_circles]
+    # Who waits for nobody comes first: there it began.
+    others.sort(key=lambda look: bool(look.waits_for))
+    if others:
+        more = " more" if in_circles else ""
+        lines.append(f"{len(others)}{more} task{' is' if len(others) == 1 else 's are'} {state}:")
+    unlisted: list[Look] = []
+    for group in _grouped(others):
+        entry = _entry(group)
+        if len(lines) + len(entry) <= MAX_LINES:
+            lines += entry
+        else:
+            unlisted += group
+    if unlisted:
+        lines.append(f"  and {len(unlisted)} more: {names(look.task for look in unlisted)}")
+    return lines
+
+
+def _grouped(looks: list[Look]) -> list[list[Look]]:
+    """Put together those that wait for the same thing at the same place, and those that do where there are many."""
+    alike: dict[tuple[Any, ...], dict[str, list[Look]]] = {}
+    for look in looks:
+        kind = (look.state, look.wait and look.wait.what, *look.places)
+        alike.setdefault(kind, {}).setdefault(_about([look]), []).append(look)
+    return [
+        group
+        for groups in alike.values()
+        for group in ([sum(groups.values(), [])] if len(groups) > MAX_ALIKE else groups.values())
     ]
-    if blocked:
-        lines.append(
-            "Look for what should have set, released, put or completed the things awaited above. If that is the "
-            "test's part, drive the loop with run_until_idle() or advance(), which let tasks stay blocked."
+
+
+def _circle(circle: list[Look]) -> list[str]:
+    """Return the drawing of tasks that wait for each other, in the order of waiting."""
+    if len(circle) == 1:
+        return [f"{circle[0].task.get_name()!r} waits for itself:", *_entry(circle)]
+    lines = [line for look in circle for line in _entry([look])]
+    left = ["+->" if k == 0 else "+--" if k == len(lines) - 1 else "|  " for k in range(len(lines))]
+    return [
+        f"{len(circle)} tasks wait for each other:",
+        *(f"{margin}{line.removeprefix(' ')}" for margin, line in zip(left, lines, strict=True)),
+    ]
+
+
+def _entry(looks: list[Look]) -> list[str]:
+    """Return the lines about a task, or about several that differ in nothing but their names."""
+    look = looks[0]
+    verb = {"blocked": "awaits", "ready": "is ready to go on", "running": "is running", "not started": "has not started"}
+    what = verb[look.state]
+    if len(looks) > 1:
+        what = what.replace("awaits", "await").replace("is ", "are ").replace("has ", "have ")
+    lines = [f"  {names(look.task for look in looks)} {what}{_about(looks)}"]
+    if (more := len(look.places) - MAX_FRAMES) > 0:
+        lines.append(f"    ({more} more caller{'s' if more > 1 else ''})")
+    for place in look.places[-MAX_FRAMES:]:
+        lines += place.lines("    ")
+    if look.wait is not None and look.wait.thread is not None:
+        lines += ["    and its thread stands at", *look.wait.thread.lines("    ")]
+    return lines
+
+
+def _about(looks: list[Look]) -> str:
+    """Return what the tasks wait for, and who holds it."""
+    waits = [look.wait for look in looks if look.wait is not None]
+    if not waits:
+        return ""
+    what = f" {waits[0].what}"
+    tasks = list(dict.fromkeys(task for wait in waits for task in wait.tasks))
+    if tasks:
+        what += waits[0].link + names(tasks)
+    return what if waits[0].lock is None else what + _held(looks, waits)
+
+
+def _held(looks: list[Look], waits: list[Wait]) -> str:
+    """Return who holds the locks that the tasks wait for."""
+    if any(wait.holders is None for wait in waits):
+        return ""
+    holders = {holder.task: holder.place for wait in waits for holder in wait.holders or ()}
+    if not holders:
+        return ", which no task holds by `async with`: acquire() without release()?"
+    if len(holders) > 1:
+        return f", held by {names(holders)}"
+    (task, place), look = *holders.items(), looks[0]
+    same_file = bool(look.places) and place.file == look.places[-1].file
+    since = f"line {place.line}" if same_file else f"{place.file}:{place.line}"
+    return f", which it holds itself since {since}" if task is look.task else f", held by {task.get_name()!r} since {since}"
+
+
+def _advice(survey: Survey) -> str:
+    """Return what to do about a deadlock."""
+    circles = survey.cycles()
+    locks = [look for circle in circles for look in circle if look.wait is not None and look.wait.lock is not None]
+    if any(len(circle) == 1 and circle[0] in locks for circle in circles):
+        return (
+            "asyncio's locks and semaphores are not reentrant: what runs under one must not take it again. Take it "
+            "once, outside, and give the inner code a variant that does not."
         )
-    return "\n".join(lines)
+    if locks:
+        return "Take locks in the same order everywhere, and await nothing under a lock that needs the same lock."
+    if circles:
+        return "Break the circle: one of these has to finish without the next."
+    return (
+        "Look for what should have set, released, put or completed the things awaited above. If that is the "
+        "test's part, drive the loop with run_until_idle() or advance(), which let tasks stay blocked."
+    )
 
 
-def livelock(seconds: float, turns: int, limit: str, spinning: Iterable[Any]) -> str:
-    """Return the message of a LivelockError: `spinning` are the callbacks and tasks in the queue."""
-    names = list(dict.fromkeys(describe_callback(thing) for thing in spinning))
-    listed = names[:MAX_LISTED]
-    if len(names) > MAX_LISTED:
-        listed.append(f"  and {len(names) - MAX_LISTED} more")
+def never_idle(seconds: float, instants: int, survey: Survey) -> str:
+    """Return the message of a LivelockError of run_until_idle()."""
+    return "\n".join(
+        [
+            f"run_until_idle() has let {instants} instants pass, until t={seconds:g}, and a timer is always set again.",
+            *_tasks(survey, "pending"),
+            "Use advance(seconds) for programs that never come to rest.",
+        ]
+    )
+
+
+# --- spins ------------------------------------------------------------------------------------------------------------
+
+
+def livelock(seconds: float, turns: int, limit: str, steps: Sequence[Step]) -> str:
+    """Return the message of a LivelockError; `steps` are the last that were made."""
+    groups: dict[tuple[str, ...], list[Step]] = {}
+    for step in steps:
+        groups.setdefault(tuple(_step(step)), []).append(step)
+    lines: list[str] = []
+    unlisted = 0
+    for (what, *where), group in sorted(groups.items(), key=lambda item: -len(item[1])):
+        if len(lines) + len(where) >= MAX_LINES:
+            unlisted += len(group)
+            continue
+        tasks = [subject for subject in dict.fromkeys(step.subject for step in group) if isinstance(subject, _Task)]
+        lines += [f"  {len(group)} times {names(tasks)}{what}", *where]
     return "\n".join(
         [
             f"the loop spins at t={seconds:g}: {turns} turns and time has not passed, because no timer is pending that "
             "could make it.",
-            "These keep it busy:",
-            *listed,
+            f"These are its last {len(steps)} steps:",
+            *lines,
+            *([f"  and {unlisted} others"] if unlisted else []),
             "Wait for an event, a future or a timer instead of asking again at once"
             f" (or raise the limit, VirtualLoop({limit}=...), if this is work and not a spin).",
         ]
     )
 
 
-def blocked_tasks(tasks: Iterable[asyncio.Task[Any]]) -> list[str]:
-    """Return the lines that list blocked tasks: name, what each awaits, and the user's line that does."""
-    blocked = list(tasks)
-    lines = []
-    for task in blocked[:MAX_LISTED]:
-        lines += _describe_task(task)
-    if len(blocked) > MAX_LISTED:
-        lines.append(f"  and {len(blocked) - MAX_LISTED} more")
-    return lines
-
-
-def describe_callback(thing: Any) -> str:
-    """Return the line or lines for a callback or a task that spins."""
-    if isinstance(thing, asyncio.Task):
-        return "\n".join(_describe_task(thing, verb="resumes in"))
-    function = inspect.unwrap(getattr(thing, "func", thing))
+def _step(step: Step) -> list[str]:
+    """Return what a step did, but for the name of its task, and the lines that say where."""
+    subject, origin = step
+    if isinstance(subject, _Task):
+        own = own_frames(chain_of(subject.get_coro())[0])
+        what = f", which resumes in {own[-1].name}()" if own else ""
+        where = own[-1].place.lines("    ") if own else []
+        return [what, *where, *([] if origin is None else ["    woken by", *origin.lines("    ")])]
+    function = inspect.unwrap(getattr(subject, "func", subject))
     function = getattr(function, "__func__", function)
     code = getattr(function, "__code__", None)
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    return f"  callback {name}()" + (f"\n{_place(code, code.co_firstlineno)}" if isinstance(code, CodeType) else "")
+    if origin is None and isinstance(code, CodeType):
+        origin = Place(code.co_filename, code.co_firstlineno, code.co_qualname)
+        return [f"callback {name}()", *origin.lines("    ")]
+    return [f"callback {name}(), scheduled by", *origin.lines("    ")] if origin else [f"callback {name}()"]
 
 
 def describe_handle(handle: asyncio.Handle) -> str:
@@ -89,88 +225,3 @@ def describe_handle(handle: asyncio.Handle) -> str:
     callback: Any = handle._callback  # type: ignore[attr-defined]  # not in the stub
     task = getattr(callback, "__self__", None)
     return repr(task) if isinstance(task, asyncio.Task) else str(handle)
-
-
-# --- tasks ------------------------------------------------------------------------------------------------------------
-
-
-def _describe_task(task: asyncio.Task[Any], *, verb: str = "awaits") -> list[str]:
-    frames, awaited = _await_chain(task.get_coro())
-    own = [k for k, (code, _) in enumerate(frames) if not _is_machinery(code)]
-    if not frames:
-        return [f"  {task.get_name()!r} ({_coroutine_name(task)})"]
-    innermost = own[-1] if own else 0
-    # A task may run a coroutine of asyncio itself: create_task(queue.get()).
-    inner = frames[innermost + 1 :] if own else frames
-    if verb == "awaits":
-        what = _describe_operation(inner) if inner else _describe_awaited(awaited)
-        # An operation of asyncio that ends at a task: say which one.
-        if inner and isinstance(awaited, asyncio.Task):
-            what += f", on {_describe_awaited(awaited)}"
-        head = f"  {task.get_name()!r} awaits {what}"
-    else:
-        head = f"  {task.get_name()!r} {verb} {frames[innermost][0].co_qualname}()"
-    return [head, _place(*frames[innermost])]
-
-
-def _describe_operation(frames: list[tuple[CodeType, int]]) -> str:
-    """Return what the reader's line called: the outermost of these names that has nothing private in it."""
-    names = [code.co_qualname for code, _ in frames]
-    public = [name for name in names if not any(part.startswith("_") and part[1:2] != "_" for part in name.split("."))]
-    return f"{(public or names)[0]}()"
-
-
-def _coroutine_name(task: asyncio.Task[Any]) -> str:
-    coro = task.get_coro()
-    return str(getattr(coro, "__qualname__", type(coro).__qualname__))
-
-
-def _await_chain(coro: Any) -> tuple[list[tuple[CodeType, int]], Any]:
-    """Return (code, line) for each coroutine that awaits the next, and the thing that the last one awaits."""
-    frames: list[tuple[CodeType, int]] = []
-    while True:
-        for prefix, inner in (("cr", "cr_await"), ("gi", "gi_yieldfrom"), ("ag", "ag_await")):
-            frame: FrameType | None = getattr(coro, f"{prefix}_frame", None)
-            if frame is not None:
-                frames.append((frame.f_code, frame.f_lineno))
-                coro = getattr(coro, inner)
-                break
-        else:
-            break
-    return frames, _future_of(coro)
-
-
-def _future_of(awaitable: Any) -> Any:
-    """Return the future behind an iterator of one; C's iterator does not say, but the collector can see it."""
-    if awaitable is None or asyncio.isfuture(awaitable):
-        return awaitable
-    return next((thing for thing in gc.get_referents(awaitable) if asyncio.isfuture(thing)), awaitable)
-
-
-def _describe_awaited(awaited: Any) -> str:
-    if isinstance(awaited, asyncio.Task):
-        return f"task {awaited.get_name()!r}"
-    if awaited is None:
-        return "nothing (it yielded)"
-    if asyncio.isfuture(awaited):
-        return "gather()" if type(awaited).__name__ == "_GatheringFuture" else "a future"
-    return f"a {type(awaited).__qualname__}"
-
-
-def _is_machinery(code: CodeType) -> bool:
-    return code.co_filename.startswith(_MACHINERY)
-
-
-def _place(code: CodeType, line: int) -> str:
-    source = linecache.getline(code.co_filename, line).strip()
-    place = f'    File "{code.co_filename}", line {line}, in {code.co_qualname}'
-    return f"{place}\n      {source}" if source else place
-
-
-def _count(n: int, noun: str) -> str:
-    return f"1 {noun} is" if n == 1 else f"{n} {noun}s are"
-
-
-def in_order(tasks: Iterable[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
-    """Return tasks in the order of their creation, whatever order the set they came from has."""
-    return sorted(tasks, key=hash)

@@ -50,7 +50,8 @@ _real_time = time.monotonic
 class Job:
     """One call that an executor runs: `source` is the executor's future, `relay` the one that the loop gets."""
 
-    def __init__(self, *, pooled: bool) -> None:
+    def __init__(self, function: Callable[..., Any], *, pooled: bool) -> None:
+        self.function = function
         #: Whether it may wait for a free thread; another executor's job is at work from the beginning.
         self.pooled = pooled
         self.source: concurrent.futures.Future[Any]
@@ -94,7 +95,7 @@ class Threads:
 
         `own` says that nobody else has the executor.
         """
-        job = Job(pooled=isinstance(executor, concurrent.futures.ThreadPoolExecutor))
+        job = Job(function, pooled=isinstance(executor, concurrent.futures.ThreadPoolExecutor))
         if job.pooled:
 
             def work() -> Any:
@@ -182,6 +183,10 @@ class Threads:
             (done if job.source.done() else running).append(job)
         self._jobs = running
         return [lambda job=job: _copy(job.source, job.relay) for job in done]  # type: ignore[misc]  # mypy and default arguments
+
+    def jobs(self) -> list[Job]:
+        """Return the jobs whose results have not been handed over, by the order of submission."""
+        return list(self._jobs)
 
     # --- from any thread ----------------------------------------------------------------------------------------------
 

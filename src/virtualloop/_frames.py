@@ -1,0 +1,291 @@
+"""Where a suspended coroutine stands: its frames, down to what it awaits, and the blocks it has entered.
+
+Owns the look into coroutines, generators and frames, and which code is the reader's own. Knows nothing of tasks and
+locks.
+
+What a suspended frame has on its stack, Python does not say, but the garbage collector has to know: the referents of a
+coroutine are those of its frame, in the order of the stack. A block that was entered by `with` or `async with` has its
+`__exit__` or `__aexit__` there, and the code's exception table has the handler that will call it, whose line is that of
+the block. A block that is being entered has the one and not yet the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import inspect
+import linecache
+import os
+import re
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, suppress
+from opcode import opmap
+from pathlib import Path
+from types import CodeType, FrameType, GetSetDescriptorType, MemberDescriptorType, ModuleType
+from typing import Any, NamedTuple
+
+__all__ = ["Block", "Frame", "Place", "blocks_of", "chain_of", "exits_of", "is_machinery", "name_of", "own_frames", "place_of"]
+
+#: asyncio, and what it awaits through: a reader wants the line of their own code that waits.
+_STANDARD = str(Path(asyncio.__file__).parent.parent) + os.sep
+_PACKAGE = str(Path(__file__).resolve().parent) + os.sep
+#: Folders of what was installed. anyio is machinery as asyncio is: its primitives stand in for asyncio's.
+_INSTALLED = ("site-packages", "dist-packages")
+_PRIMITIVES = "anyio"
+
+#: Each way to suspend: where its frame is, and what that awaits.
+_KINDS = (("cr_frame", "cr_await"), ("gi_frame", "gi_yieldfrom"), ("ag_frame", "ag_await"))
+
+#: What a with-block's handler begins with.
+_HANDLER = (opmap["PUSH_EXC_INFO"], opmap["WITH_EXCEPT_START"])
+
+
+class Place(NamedTuple):
+    """A line of somebody's code."""
+
+    file: str
+    line: int
+    function: str
+
+    def lines(self, indent: str) -> list[str]:
+        """Return what a traceback says of it: file, line and function, and the source where there is one."""
+        source = linecache.getline(self.file, self.line).strip()
+        place = f'{indent}File "{self.file}", line {self.line}, in {self.function}'
+        return [place, f"{indent}  {source}"] if source else [place]
+
+
+def place_of(frame: FrameType) -> Place:
+    """Return where a frame stands."""
+    return Place(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname)
+
+
+class Frame(NamedTuple):
+    """A suspended frame, and the coroutine or generator that it belongs to."""
+
+    owner: Any
+    frame: FrameType
+
+    @property
+    def code(self) -> CodeType:
+        """What it runs."""
+        return self.frame.f_code
+
+    @property
+    def name(self) -> str:
+        """The qualified name of what it runs."""
+        return self.frame.f_code.co_qualname
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return place_of(self.frame)
+
+    def local(self, name: str) -> Any:
+        """Return a variable of the frame, or None."""
+        return self.frame.f_locals.get(name)
+
+
+class Block(NamedTuple):
+    """A with-block that was entered: its context manager, and where it begins."""
+
+    manager: Any
+    place: Place
+
+
+# --- whose code -------------------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(1024)
+def is_machinery(file: str) -> bool:
+    """Return whether a file is part of the standard library, of anyio or of this package."""
+    package = _package_of(file)
+    return file.startswith(_PACKAGE) or package == _PRIMITIVES or (package is None and file.startswith(_STANDARD))
+
+
+@functools.lru_cache(1024)
+def _package_of(file: str) -> str | None:
+    """Return the installed package that a file is part of, or None."""
+    parts = file.split(os.sep)
+    return next((after for part, after in zip(parts, parts[1:], strict=False) if part in _INSTALLED), None)
+
+
+def own_frames(frames: list[Frame]) -> list[Frame]:
+    """Return the reader's frames, and the innermost one of a library that they go through.
+
+    In a background task of a library, all that are not machinery.
+    """
+    others = [frame for frame in frames if not is_machinery(frame.code.co_filename)]
+    own = [frame for frame in others if _package_of(frame.code.co_filename) is None] or others
+    if own and own[-1] is not others[-1]:
+        own.append(others[-1])
+    return own
+
+
+# --- the chain of awaits ----------------------------------------------------------------------------------------------
+
+
+def chain_of(coro: Any) -> tuple[list[Frame], Any]:
+    """Return the frame of each coroutine that awaits the next, and what the last one awaits: a future, or None."""
+    frames: list[Frame] = []
+    while coro is not None and not asyncio.isfuture(coro):
+        for kind, awaited in _KINDS:
+            frame = getattr(coro, kind, None)
+            if frame is not None:
+                frames.append(Frame(coro, frame))
+                coro = getattr(coro, awaited)
+                break
+        else:
+            inner = _behind(coro)
+            if inner is None:
+                break
+            coro = inner
+    return frames, coro
+
+
+def _behind(awaitable: Any) -> Any:
+    """Return what one of Python's own iterators of awaitables stands for: it does not say, but the collector knows."""
+    if type(awaitable).__module__ not in ("builtins", "_asyncio") or any(hasattr(awaitable, kind) for kind, _ in _KINDS):
+        return None
+    return next((thing for thing in gc.get_referents(awaitable) if asyncio.isfuture(thing) or _is_suspendable(thing)), None)
+
+
+def _is_suspendable(thing: Any) -> bool:
+    return inspect.iscoroutine(thing) or inspect.isasyncgen(thing) or inspect.isgenerator(thing)
+
+
+# --- blocks -----------------------------------------------------------------------------------------------------------
+
+
+def blocks_of(frames: list[Frame]) -> Iterator[Block]:
+    """Return the with-blocks that the frames are inside of, outermost first.
+
+    Also those inside a generator that a block or a loop goes through: `asynccontextmanager`, AsyncExitStack, `async
+    for`. Their place is that of the block in the frame that was given.
+    """
+    seen = {id(frame.owner) for frame in frames}
+    for frame in frames:
+        for manager, place in _entered(frame):
+            yield Block(manager, place)
+            for inner in _inside(manager, seen):
+                yield Block(inner, place)
+        for thing in gc.get_referents(frame.owner):
+            if inspect.isasyncgen(thing):
+                for inner in _inside(thing, seen):
+                    yield Block(inner, frame.place)
+
+
+def _inside(thing: Any, seen: set[int]) -> Iterator[Any]:
+    """Return the context managers that were entered inside a generator, or by an exit stack."""
+    generator = thing if inspect.isasyncgen(thing) else getattr(thing, "gen", None)
+    if isinstance(thing, AsyncExitStack):
+        managers = [exit_.__self__ for _, exit_ in thing._exit_callbacks if hasattr(exit_, "__self__")]
+    elif inspect.isasyncgen(generator) and id(generator) not in seen:
+        seen.add(id(generator))
+        managers = [block.manager for frame in chain_of(generator)[0] for block in _entered(frame)]
+    else:
+        return
+    for manager in managers:
+        yield manager
+        yield from _inside(manager, seen)
+
+
+def _entered(frame: Frame) -> list[Block]:
+    code = frame.code
+    managers = exits_of(frame.owner)
+    lines = _lines_of_blocks(code, frame.frame.f_lasti) if managers else []
+    # A block that is being entered is the last on the stack.
+    return [
+        Block(manager, Place(code.co_filename, line, code.co_qualname))
+        for manager, line in zip(managers, lines, strict=False)
+    ]
+
+
+def exits_of(owner: Any) -> list[Any]:
+    """Return the context managers whose exits are on the stack of a suspended coroutine, outermost first."""
+    referents = gc.get_referents(owner)
+    managers = []
+    for position, thing in enumerate(referents):
+        if getattr(thing, "__name__", None) in ("__exit__", "__aexit__") and callable(thing):
+            if hasattr(thing, "__self__"):
+                managers.append(thing.__self__)
+            elif position + 1 < len(referents):
+                managers.append(referents[position + 1])  # Since Python 3.14 function and self are two entries.
+    return managers
+
+
+def _lines_of_blocks(code: CodeType, instruction: int) -> list[int]:
+    """Return the lines of the with-blocks around an instruction, outermost first."""
+    ranges = list(_exception_table(code))
+    instructions = code.co_code
+    lines: list[int] = []
+    seen = set()
+    while True:
+        target = next((target for start, end, target in ranges if start <= instruction < end), None)
+        if target is None or target in seen:
+            return lines[::-1]
+        seen.add(target)
+        if (instructions[target], instructions[target + 2]) == _HANDLER:
+            line = next((line for start, end, line in code.co_lines() if start <= target < end), None)
+            lines.append(line or code.co_firstlineno)
+        instruction = target
+
+
+def _exception_table(code: CodeType) -> Iterator[tuple[int, int, int]]:
+    """Return start, end and handler of each entry of the table, innermost first; its form is CPython's, 3.11 to 3.15."""
+    numbers = _numbers(code.co_exceptiontable)
+    for start in numbers:
+        length, target, _ = next(numbers), next(numbers), next(numbers)
+        yield 2 * start, 2 * (start + length), 2 * target
+
+
+def _numbers(table: bytes) -> Iterator[int]:
+    value = 0
+    for byte in table:
+        value = value << 6 | byte & 63
+        if not byte & 64:
+            yield value
+            value = 0
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def name_of(thing: Any, frame: Frame) -> str | None:
+    """Return what the frame's code calls a thing: a variable, an attribute of one, or an item.
+
+    The one that stands in the line where the frame waits, if there is one.
+    """
+    names = list(_names_of(thing, frame.frame))
+    source = linecache.getline(frame.code.co_filename, frame.frame.f_lineno)
+    in_source = (name for name in names if re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", source))
+    return next(in_source, names[0] if names else None)
+
+
+def _names_of(thing: Any, frame: FrameType) -> Iterator[str]:
+    variables = dict(frame.f_locals)
+    for name, value in variables.items():
+        if value is thing:
+            yield name
+    for name, value in variables.items():
+        for attribute, inner in _attributes(value):
+            if inner is thing:
+                yield f"{name}.{attribute}"
+        if type(value) is dict:
+            yield from (f"{name}[{key!r}]" for key, inner in value.items() if inner is thing and type(key) in (str, int))
+        elif type(value) in (list, tuple):
+            yield from (f"{name}[{k}]" for k, inner in enumerate(value) if inner is thing)
+    yield from (name for name, value in frame.f_globals.items() if value is thing)
+
+
+def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
+    """Return what an instance holds, without running any code of its class."""
+    if isinstance(value, type | ModuleType):
+        return
+    for cls in type(value).__mro__:
+        for name, descriptor in vars(cls).items():
+            if type(descriptor) is MemberDescriptorType:  # a slot, which may be empty
+                with suppress(AttributeError):
+                    yield name, descriptor.__get__(value)
+            elif name == "__dict__" and type(descriptor) is GetSetDescriptorType:
+                yield from descriptor.__get__(value).items()

@@ -1,0 +1,81 @@
+"""The last steps of a loop that spins: what each was, and who had queued it.
+
+Owns the watch over those steps. Who queues a callback is not recorded while all is well, so a spin that is about to be
+reported is let go on for a little, with the loop's methods that queue something replaced by ones that remember.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import repeat
+from typing import Any
+
+from virtualloop._frames import Place, is_machinery, place_of
+from virtualloop._report import Step
+from virtualloop._tasks import is_step
+
+__all__ = ["last_steps"]
+
+#: Steps that are watched: enough for the pattern of a spin, and no time beside the million before.
+WATCHED = 1000
+
+
+def last_steps(loop: Any) -> list[Step] | None:
+    """Make the loop's next steps, in its own order; return them, or None if it does not spin any more."""
+    steps: list[Step] = []
+    with _remembering(loop) as origins:
+        take, count = loop._taking()
+        while len(steps) < WATCHED:
+            if loop._arrive():
+                return None
+            for _ in repeat(None, min(count(), WATCHED - len(steps))):
+                entry = take()
+                origin = origins.pop(id(entry), None)
+                handle: Any = loop._as_handle(entry)
+                if handle._cancelled:
+                    continue
+                callback = handle._callback
+                steps.append(Step(callback.__self__ if is_step(callback) else callback, origin))
+                handle._run()
+            if loop._leave:
+                return None
+    return steps
+
+
+@contextmanager
+def _remembering(loop: Any) -> Iterator[dict[int, Place]]:
+    """Remember the line that queued each callback, by the callback's entry in the queue."""
+    origins: dict[int, Place] = {}
+
+    def remembering(method: Callable[..., Any]) -> Callable[..., Any]:
+        def queue(*args: Any, **kwargs: Any) -> Any:
+            handle = method(*args, **kwargs)
+            place = _caller()
+            if place is not None:
+                # A task's step has no handle.
+                origins[id(loop._ready[-1] if handle is None else handle)] = place
+            return handle
+
+        return queue
+
+    methods = ("call_soon", "call_at", "call_later")
+    before = {name: vars(loop)[name] for name in methods if name in vars(loop)}
+    vars(loop).update({name: remembering(getattr(loop, name)) for name in methods})
+    try:
+        yield origins
+    finally:
+        for name in methods:
+            del vars(loop)[name]
+        vars(loop).update(before)
+
+
+def _caller() -> Place | None:
+    """Return the reader's line that is being run, if there is one above the loop."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code is not last_steps.__code__:
+        if not is_machinery(frame.f_code.co_filename):
+            return place_of(frame)
+        frame = frame.f_back
+    return None

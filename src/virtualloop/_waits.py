@@ -1,0 +1,386 @@
+"""Which task waits for what, and for whom.
+
+Owns what asyncio's and anyio's operations are called in words, what each one waits for, and who holds a lock. Reads
+all of it from suspended frames, so that nothing is recorded while all is well; decides nothing.
+
+The innermost frames of a blocked task are those of the operation, with the lock, queue or group in their variables. A
+lock that was entered by `async with` is held by the task in whose frames the block is. What `acquire()` took leaves no
+such trace, so about that nothing is claimed but that no block holds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import functools
+import gc
+import inspect
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from contextvars import Context
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple, Protocol
+
+from virtualloop._frames import Frame, Place, blocks_of, chain_of, is_machinery, name_of, own_frames, place_of
+
+__all__ = ["Job", "Look", "Survey", "Wait", "in_order", "names"]
+
+#: More names than this are counted, not listed.
+MAX_NAMES = 3
+
+_Task = asyncio.Task[Any]
+
+
+class Job(Protocol):
+    """A call that runs in a thread: what `Threads` keeps of it."""
+
+    relay: concurrent.futures.Future[Any]
+    function: Callable[..., object]
+    thread: threading.Thread | None
+
+
+class Holder(NamedTuple):
+    """Who holds a lock, and where the block begins that took it."""
+
+    task: _Task
+    place: Place
+
+
+@dataclass
+class Wait:
+    """What a task waits for: in words, the tasks that have to be done first, and the lock that has to come free."""
+
+    what: str
+    tasks: list[_Task] = field(default_factory=list)
+    #: What stands between the two.
+    link: str = " of "
+    lock: Any = None
+    #: Who holds it, so far as blocks tell, or None where that is not known.
+    holders: list[Holder] | None = None
+    #: Where the thread stands that has to be done.
+    thread: Place | None = None
+
+
+@dataclass
+class Look:
+    """One task: where it stands in the reader's code, outermost first, and what it waits for."""
+
+    task: _Task
+    state: Literal["running", "ready", "not started", "blocked"]
+    places: list[Place]
+    wait: Wait | None
+
+    @property
+    def waits_for(self) -> list[_Task]:
+        """The tasks that this one waits for: those it awaits, and those that hold its lock."""
+        if self.wait is None:
+            return []
+        return [*self.wait.tasks, *(holder.task for holder in self.wait.holders or ())]
+
+
+class Survey:
+    """All tasks of a loop at one moment. `jobs` are those that threads are at work on."""
+
+    def __init__(self, tasks: Iterable[_Task], *, running: _Task | None = None, jobs: Iterable[Job] = ()) -> None:
+        self._jobs = list(jobs)
+        self._running = running
+        self._chains = {task: chain_of(task.get_coro()) for task in tasks}
+        self.looks = [self._look(task) for task in self._chains]
+        self._find_holders()
+
+    def cycles(self) -> list[list[Look]]:
+        """Return the circles of tasks that wait for each other, each in the order of waiting; no task is in two."""
+        looks = {look.task: look for look in self.looks}
+        used: set[_Task] = set()
+        found = []
+        for start in self.looks:
+            circle = None if start.task in used else _circle(start.task, looks, used)
+            if circle is not None:
+                used.update(circle)
+                found.append([looks[task] for task in circle])
+        return found
+
+    # --- one task -----------------------------------------------------------------------------------------------------
+
+    def _look(self, task: _Task) -> Look:
+        frames, awaited = self._chains[task]
+        places = [frame.place for frame in own_frames(frames)]
+        if task is self._running:
+            return Look(task, "running", places, None)
+        if inspect.iscoroutine(coro := task.get_coro()) and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
+            return Look(task, "not started", places, None)
+        if awaited is None or (asyncio.isfuture(awaited) and awaited.done()):
+            return Look(task, "ready", places, None)
+        return Look(task, "blocked", places, self._wait(frames, awaited))
+
+    def _wait(self, frames: list[Frame], awaited: Any) -> Wait:
+        own = next((k for k in reversed(range(len(frames))) if not is_machinery(frames[k].code.co_filename)), -1)
+        caller = frames[own] if own >= 0 else None
+        below = frames[own + 1 :]
+        for k, frame in enumerate(below):
+            describe = OPERATIONS.get(frame.name)
+            if describe is not None:
+                return describe(self, below[k:], awaited, _Namer(caller, below))
+        wait = self._future(awaited, _Namer(caller, below))
+        public = next((frame for frame in below if not _is_private(frame.name)), None)
+        if public is None:
+            return wait
+        return replace(wait, what=f"{public.name}()" + (f", on {wait.what}" if wait.tasks or wait.thread else ""))
+
+    def _future(self, awaited: Any, namer: _Namer) -> Wait:
+        """Return what it is to wait for a future, or for something that only looks like one."""
+        if isinstance(awaited, asyncio.Task):
+            return Wait("task", [awaited], " ")
+        if not asyncio.isfuture(awaited):
+            return Wait(f"a {type(awaited).__qualname__}")
+        children = getattr(awaited, "_children", None)
+        if children is not None:
+            tasks = [task for child in children for task in _tasks_behind(child)]
+            return Wait("gather()", tasks)
+        if (inner := _behind(awaited, "inner")) is not None:
+            return replace(wait := self._future(inner, namer), what=f"shield() of {wait.what}")
+        if (source := _behind(awaited, "source")) is not None:
+            return self._thread(source, namer)
+        return Wait(namer.called("Future", awaited, else_="a future") + ", which is not done")
+
+    def _thread(self, source: Any, namer: _Namer) -> Wait:
+        """Return what it is to wait for a future of concurrent.futures: for a thread."""
+        job = next((job for job in self._jobs if job.relay is source), None)
+        if job is None:
+            return Wait(namer.called("concurrent Future", source, else_="a concurrent future"))
+        frame = sys._current_frames().get(job.thread.ident or 0) if job.thread is not None else None
+        while frame is not None and is_machinery(frame.f_code.co_filename):
+            frame = frame.f_back
+        return Wait(f"{_function_name(job.function)}() in a thread", thread=None if frame is None else place_of(frame))
+
+    # --- locks --------------------------------------------------------------------------------------------------------
+
+    def _find_holders(self) -> None:
+        waiting = [look.wait for look in self.looks if look.wait is not None and look.wait.lock is not None]
+        if not waiting:
+            return
+        held: dict[int, list[Holder]] = {}
+        for task, (frames, _) in self._chains.items():
+            # What Condition.wait() gives up it has not got while it waits.
+            given_up = {id(_lock_of(frame.local("self"))) for frame in frames if frame.name == "Condition.wait"}
+            locks = {id(_lock_of(block.manager)): block for block in reversed(list(blocks_of(frames)))}
+            for lock, block in locks.items():
+                if lock not in given_up:
+                    held.setdefault(lock, []).append(Holder(task, block.place))
+        for wait in waiting:
+            # What a running task has entered cannot be seen.
+            wait.holders = held.get(id(wait.lock), None if self._running is not None else [])
+
+
+class _Namer:
+    """What the reader's code calls the things that an operation is about."""
+
+    def __init__(self, caller: Frame | None, below: list[Frame]) -> None:
+        self._caller = caller
+        self._below = below
+
+    def called(self, kind: str, thing: Any, *, else_: str | None = None) -> str:
+        """Return the kind and the name of a thing."""
+        name = None if self._caller is None else name_of(thing, self._caller)
+        article = "an" if kind[0] in "AEIOUaeiou" else "a"
+        return f"{kind} {name!r}" if name is not None else else_ or f"{article} {kind}"
+
+    def kind_of(self, thing: Any) -> str:
+        """Return the kind and the name of a thing, by its own class."""
+        return self.called(_class_name(thing), thing)
+
+
+# --- the operations ---------------------------------------------------------------------------------------------------
+# Each is given its own frame and those below, and what the last one awaits.
+
+
+def _acquire(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
+    lock = frames[0].local("self")
+    return Wait(namer.kind_of(lock), lock=lock)
+
+
+def _enter(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
+    """`async with`: a condition's lock is called as the condition is."""
+    manager = frames[0].local("self")
+    lock = _lock_of(manager)
+    return Wait(namer.kind_of(manager) if lock is manager else f"the lock of {namer.kind_of(manager)}", lock=lock)
+
+
+def _condition(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
+    condition = frames[0].local("self")
+    if any(frame.name == "Lock.acquire" for frame in frames):
+        # It was notified.
+        return Wait(f"the lock of {namer.kind_of(condition)}", lock=_lock_of(condition))
+    return Wait(f"{namer.kind_of(condition)}, to be notified")
+
+
+def _event(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
+    return Wait(f"{namer.kind_of(frames[0].local('self'))}, which is not set")
+
+
+def _barrier(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
+    barrier = frames[0].local("self")
+    return Wait(f"{namer.kind_of(barrier)}, where {barrier.n_waiting} of {barrier.parties} have arrived")
+
+
+def _get(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
+    return Wait(f"get() from {namer.kind_of(frames[0].local('self'))}, which is empty")
+
+
+def _put(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
+    queue = frames[0].local("self")
+    return Wait(f"put() into {namer.kind_of(queue)}, which is full (maxsize={queue.maxsize})")
+
+
+def _join(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
+    queue = frames[0].local("self")
+    left = queue._unfinished_tasks
+    return Wait(f"join() of {namer.kind_of(queue)}, with {left} {'item' if left == 1 else 'items'} left without task_done()")
+
+
+def _group(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
+    group = frames[0].local("self")
+    tasks = in_order(group._tasks)
+    return Wait(f"the tasks of {namer.kind_of(group)}", tasks, ": ")
+
+
+def _any_or_all(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
+    tasks = in_order(task for future in frames[0].local("fs") for task in _tasks_behind(future))
+    return Wait("wait()", tasks, " for " if frames[0].local("return_when") == asyncio.ALL_COMPLETED else " for one of ")
+
+
+def _completed(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
+    todo = frames[0].local("todo") or getattr(frames[0].local("self"), "_todo", ())
+    tasks = in_order(task for future in todo for task in _tasks_behind(future))
+    return Wait("as_completed()", tasks)
+
+
+def _wait_for(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
+    """Until Python 3.11 it awaits a future of its own."""
+    future = frames[0].local("fut")
+    return survey._wait(frames[1:], future if len(frames) == 1 and asyncio.isfuture(future) else awaited)
+
+
+def _sleep(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
+    handle = frames[-1].local("h")
+    when = "" if handle is None else f", until t={handle.when():g}"
+    return Wait(f"sleep({frames[0].local('delay')}){when}")
+
+
+def _in_thread(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
+    return survey._future(awaited, namer)
+
+
+def _stream(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
+    stream = frames[0].local("self")
+    transport = getattr(stream, "_transport", None)
+    peer = None if transport is None else transport.get_extra_info("peername")
+    method = frames[0].name.rpartition(".")[2]
+    return Wait(f"{method}() of {namer.kind_of(stream)}" + (f", connected to {_address(peer)}" if peer else ""))
+
+
+#: By the qualified name of the operation's frame; anyio's have the names of asyncio's.
+OPERATIONS: dict[str, Callable[[Survey, list[Frame], Any, _Namer], Wait]] = {
+    "Lock.acquire": _acquire,
+    "Semaphore.acquire": _acquire,
+    "CapacityLimiter.acquire": _acquire,
+    "_ContextManagerMixin.__aenter__": _enter,
+    "Condition.acquire": _enter,
+    "Condition.wait": _condition,
+    "Event.wait": _event,
+    "Barrier.wait": _barrier,
+    "Queue.get": _get,
+    "Queue.put": _put,
+    "Queue.join": _join,
+    "TaskGroup.__aexit__": _group,
+    "wait": _any_or_all,
+    "as_completed.<locals>._wait_for_one": _completed,
+    "_AsCompletedIterator._wait_for_one": _completed,
+    "wait_for": _wait_for,
+    "sleep": _sleep,
+    "to_thread": _in_thread,
+    **{
+        f"Stream{name}": _stream
+        for name in (
+            "Reader.read",
+            "Reader.readline",
+            "Reader.readuntil",
+            "Reader.readexactly",
+            "Writer.drain",
+            "Writer.wait_closed",
+        )
+    },
+}
+
+
+def _class_name(thing: Any) -> str:
+    cls = type(thing)
+    return f"anyio {cls.__name__}" if cls.__module__.startswith("anyio.") else cls.__name__
+
+
+def _function_name(function: Any) -> str:
+    """Return the name of what a job runs, inside of what to_thread() wraps it in."""
+    while isinstance(function, functools.partial):
+        runs = isinstance(getattr(function.func, "__self__", None), Context)
+        function = function.args[0] if runs else function.func
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+
+def _lock_of(manager: Any) -> Any:
+    """Return the lock that entering a context manager takes: a condition's is its own, or one that it was given."""
+    return manager._lock if isinstance(manager, asyncio.Condition) else manager
+
+
+def _tasks_behind(future: Any) -> list[_Task]:
+    """Return the tasks that have to be done before a future is."""
+    if future.done():
+        return []
+    if isinstance(future, asyncio.Task):
+        return [future]
+    children = [*(getattr(future, "_children", None) or ()), _behind(future, "inner")]
+    return [task for child in children if child is not None for task in _tasks_behind(child)]
+
+
+def _behind(future: asyncio.Future[Any], name: str) -> Any:
+    """Return what a future stands for, as the callback knows that would cancel it: shield(), wrap_future()."""
+    callbacks = (thing for thing in gc.get_referents(future) if inspect.isfunction(thing))
+    closures = (inspect.getclosurevars(callback).nonlocals for callback in callbacks)
+    return next((variables[name] for variables in closures if name in variables), None)
+
+
+def _circle(start: _Task, looks: dict[_Task, Look], used: set[_Task]) -> list[_Task] | None:
+    """Return the shortest way from a task to itself."""
+    ways = deque([[start]])
+    seen = set(used)
+    while ways:
+        way = ways.popleft()
+        for task in looks[way[-1]].waits_for:
+            if task is start:
+                return way
+            if task in looks and task not in seen:
+                seen.add(task)
+                ways.append([*way, task])
+    return None
+
+
+def _is_private(name: str) -> bool:
+    return any(part.startswith("_") and part[1:2] != "_" for part in name.split("."))
+
+
+def _address(peer: object) -> str:
+    return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else str(peer)
+
+
+def names(tasks: Iterable[_Task]) -> str:
+    """Return the names of the tasks, the first few of them."""
+    quoted = [repr(task.get_name()) for task in tasks]
+    if len(quoted) > MAX_NAMES + 1:
+        quoted[MAX_NAMES:] = [f"{len(quoted) - MAX_NAMES} more"]
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+
+
+def in_order(tasks: Iterable[_Task]) -> list[_Task]:
+    """Return tasks in the order of their creation, whatever order the set they came from has."""
+    return sorted(tasks, key=hash)
