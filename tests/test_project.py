@@ -28,7 +28,10 @@ LAYERS = [
     "_parked",
     "_threads",
     "_signals",
+    "_frames",
+    "_waits",
     "_report",
+    "_spins",
     "_chronicle",
     "trace",
     "_unsupported",
@@ -130,6 +133,7 @@ def test_public_names():
     extra = set(dir(virtualloop.VirtualLoop)) - set(dir(__import__("asyncio").BaseEventLoop))
     assert {name for name in extra if not name.startswith("_")} == {
         "advance",
+        "describe_tasks",
         "order",
         "run_until_idle",
         "seed",

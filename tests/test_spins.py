@@ -1,6 +1,7 @@
 """Programs that keep the loop busy without end, and busy programs that do end."""
 
 import asyncio
+import functools
 import re
 
 import pytest
@@ -93,7 +94,8 @@ def test_a_spin_without_a_timer_is_named(order):
     text = str(caught.value)
 
     assert "the loop spins at t=0" in text
-    assert re.search(r"'Task-2' resumes in .*spinner\(\)\n +File \".*test_spins\.py\", line \d+, in .*spinner", text)
+    assert "These are its last 1000 steps:\n  1000 times 'Task-2' in " in text
+    assert re.search(r" in .*spinner\(\)\n +File \".*test_spins\.py\", line \d+, in .*spinner", text)
     assert "await asyncio.sleep(0)" in text
     assert "VirtualLoop(spin_limit=...)" in text
     assert "Task-3" not in text
@@ -106,11 +108,39 @@ def test_a_spin_of_callbacks_is_named():
             loop.call_soon(again)
 
         again()
-        with pytest.raises(LivelockError, match=r"(?s)callback .*again\(\)\n.*test_spins\.py\", line \d+"):
+        with pytest.raises(
+            LivelockError, match=r"(?s)callback .*again\(\), scheduled by\n.*test_spins\.py\", line \d+"
+        ):
             loop.run_forever()
 
 
-def test_a_long_list_of_spinners_is_cut():
+def test_who_queues_a_spinning_callback_is_named():
+    class Poller:
+        def __call__(self):
+            asyncio.get_running_loop().call_soon(functools.partial(self.poll, 1))
+
+        def poll(self, _):
+            loop = asyncio.get_running_loop()
+            loop.call_at(0, self)  # A deadline that has passed.
+
+    with opened(spin_limit=10_000) as loop:
+        loop.call_soon(Poller())
+        with pytest.raises(LivelockError) as caught:
+            loop.run_forever()
+        assert "call_soon" not in vars(loop)
+    text = re.sub(r'"\S+", line \d+, in \S+\.Poller', '"test_spins.py", in Poller', str(caught.value))
+
+    assert text.splitlines()[2:-1] == [
+        "  500 times callback test_who_queues_a_spinning_callback_is_named.<locals>.Poller.poll(), scheduled by",
+        '    File "test_spins.py", in Poller.__call__',
+        "      asyncio.get_running_loop().call_soon(functools.partial(self.poll, 1))",
+        "  500 times callback test_who_queues_a_spinning_callback_is_named.<locals>.Poller(), scheduled by",
+        '    File "test_spins.py", in Poller.poll',
+        "      loop.call_at(0, self)  # A deadline that has passed.",
+    ]
+
+
+def test_many_spinners_are_named_together():
     async def spin():
         while True:
             await asyncio.sleep(0)
@@ -118,8 +148,47 @@ def test_a_long_list_of_spinners_is_cut():
     async def main():
         await asyncio.gather(*[spin() for _ in range(30)])
 
-    with pytest.raises(LivelockError, match=r"\n  and 10 more\n"):
+    with pytest.raises(LivelockError, match=r"\n  1000 times 'Task-2', 'Task-3', 'Task-4' and 27 more in .*spin\(\)\n"):
         run(main, spin_limit=20_000)
+
+
+def test_a_long_list_of_spinners_is_cut():
+    async def main():
+        names = {"asyncio": asyncio}
+        for k in range(50):
+            source = f"async def spin_{k}():\n    while True:\n        await asyncio.sleep(0)\n"
+            exec(compile(source, f"spin_{k}.py", "exec"), names)  # noqa: S102  # it stands here
+        await asyncio.gather(*[names[f"spin_{k}"]() for k in range(50)])
+
+    with pytest.raises(LivelockError, match=r"\n  and \d+ others\n") as caught:
+        run(main, spin_limit=20_000)
+    assert len(str(caught.value).splitlines()) <= 40
+
+
+def test_a_spin_that_ends_while_it_is_looked_at():
+    async def main():
+        for _ in range(10_500):
+            await asyncio.sleep(0)
+        return "done"
+
+    assert run(main, spin_limit=10_000) == "done"
+
+
+def test_a_spin_that_is_stopped_while_it_is_looked_at():
+    with opened(spin_limit=10_000) as loop:
+        turns = 0
+
+        def again():
+            nonlocal turns
+            turns += 1
+            if turns == 5_500:
+                loop.stop()
+            loop.call_soon(again).cancel()
+            loop.call_soon(again)
+
+        again()
+        loop.run_forever()
+        assert turns == 5_501
 
 
 def test_tasks_that_wake_each_other_are_given_longer_and_named_in_the_end():
@@ -133,8 +202,14 @@ def test_tasks_that_wake_each_other_are_given_longer_and_named_in_the_end():
         there.put_nowait("ball")
         await asyncio.gather(play(there, back), play(back, there))
 
-    with pytest.raises(LivelockError, match=r"play\(\)"):
+    with pytest.raises(LivelockError) as caught:
         run(main, spin_limit=20_000)
+    text = str(caught.value)
+
+    assert "\n  1000 times 'Task-2' and 'Task-3' in " in text
+    assert re.search(
+        r"play\n +give.put_nowait\(await take.get\(\)\)\n    woken by\n    File \S+, line \d+, in .*play\n", text
+    )
 
 
 def test_work_at_one_instant_is_no_spin():

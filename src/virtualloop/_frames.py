@@ -20,12 +20,22 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
-from opcode import opmap
+from itertools import pairwise
 from pathlib import Path
 from types import CodeType, FrameType, GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any, NamedTuple
 
-__all__ = ["Block", "Frame", "Place", "blocks_of", "chain_of", "exits_of", "is_machinery", "name_of", "own_frames", "place_of"]
+__all__ = [
+    "Block",
+    "Frame",
+    "Place",
+    "blocks_of",
+    "chain_of",
+    "is_machinery",
+    "name_of",
+    "own_frames",
+    "place_of",
+]
 
 #: asyncio, and what it awaits through: a reader wants the line of their own code that waits.
 _STANDARD = str(Path(asyncio.__file__).parent.parent) + os.sep
@@ -36,9 +46,6 @@ _PRIMITIVES = "anyio"
 
 #: Each way to suspend: where its frame is, and what that awaits.
 _KINDS = (("cr_frame", "cr_await"), ("gi_frame", "gi_yieldfrom"), ("ag_frame", "ag_await"))
-
-#: What a with-block's handler begins with.
-_HANDLER = (opmap["PUSH_EXC_INFO"], opmap["WITH_EXCEPT_START"])
 
 
 class Place(NamedTuple):
@@ -96,9 +103,13 @@ class Block(NamedTuple):
 # --- whose code -------------------------------------------------------------------------------------------------------
 
 
+def is_machinery(code: CodeType) -> bool:
+    """Return whether code is part of the standard library, of anyio or of this package."""
+    return _is_machinery(code.co_filename)
+
+
 @functools.lru_cache(1024)
-def is_machinery(file: str) -> bool:
-    """Return whether a file is part of the standard library, of anyio or of this package."""
+def _is_machinery(file: str) -> bool:
     package = _package_of(file)
     return file.startswith(_PACKAGE) or package == _PRIMITIVES or (package is None and file.startswith(_STANDARD))
 
@@ -106,8 +117,7 @@ def is_machinery(file: str) -> bool:
 @functools.lru_cache(1024)
 def _package_of(file: str) -> str | None:
     """Return the installed package that a file is part of, or None."""
-    parts = file.split(os.sep)
-    return next((after for part, after in zip(parts, parts[1:], strict=False) if part in _INSTALLED), None)
+    return next((after for part, after in pairwise(Path(file).parts) if part in _INSTALLED), None)
 
 
 def own_frames(frames: list[Frame]) -> list[Frame]:
@@ -115,7 +125,7 @@ def own_frames(frames: list[Frame]) -> list[Frame]:
 
     In a background task of a library, all that are not machinery.
     """
-    others = [frame for frame in frames if not is_machinery(frame.code.co_filename)]
+    others = [frame for frame in frames if not is_machinery(frame.code)]
     own = [frame for frame in others if _package_of(frame.code.co_filename) is None] or others
     if own and own[-1] is not others[-1]:
         own.append(others[-1])
@@ -144,10 +154,11 @@ def chain_of(coro: Any) -> tuple[list[Frame], Any]:
 
 
 def _behind(awaitable: Any) -> Any:
-    """Return what one of Python's own iterators of awaitables stands for: it does not say, but the collector knows."""
-    if type(awaitable).__module__ not in ("builtins", "_asyncio") or any(hasattr(awaitable, kind) for kind, _ in _KINDS):
+    """Return what one of Python's own iterators stands for: it does not say, but the collector knows."""
+    if type(awaitable).__module__ not in ("builtins", "_asyncio") or _is_suspendable(awaitable):
         return None
-    return next((thing for thing in gc.get_referents(awaitable) if asyncio.isfuture(thing) or _is_suspendable(thing)), None)
+    referents = gc.get_referents(awaitable)
+    return next((thing for thing in referents if asyncio.isfuture(thing) or _is_suspendable(thing)), None)
 
 
 def _is_suspendable(thing: Any) -> bool:
@@ -179,7 +190,8 @@ def _inside(thing: Any, seen: set[int]) -> Iterator[Any]:
     """Return the context managers that were entered inside a generator, or by an exit stack."""
     generator = thing if inspect.isasyncgen(thing) else getattr(thing, "gen", None)
     if isinstance(thing, AsyncExitStack):
-        managers = [exit_.__self__ for _, exit_ in thing._exit_callbacks if hasattr(exit_, "__self__")]
+        exits: Any = thing._exit_callbacks  # type: ignore[attr-defined]  # not in the stub
+        managers = [exit_.__self__ for _, exit_ in exits if hasattr(exit_, "__self__")]
     elif inspect.isasyncgen(generator) and id(generator) not in seen:
         seen.add(id(generator))
         managers = [block.manager for frame in chain_of(generator)[0] for block in _entered(frame)]
@@ -192,7 +204,7 @@ def _inside(thing: Any, seen: set[int]) -> Iterator[Any]:
 
 def _entered(frame: Frame) -> list[Block]:
     code = frame.code
-    managers = exits_of(frame.owner)
+    managers = _exits_of(frame.owner)
     lines = _lines_of_blocks(code, frame.frame.f_lasti) if managers else []
     # A block that is being entered is the last on the stack.
     return [
@@ -201,14 +213,14 @@ def _entered(frame: Frame) -> list[Block]:
     ]
 
 
-def exits_of(owner: Any) -> list[Any]:
+def _exits_of(owner: Any) -> list[Any]:
     """Return the context managers whose exits are on the stack of a suspended coroutine, outermost first."""
     referents = gc.get_referents(owner)
-    managers = []
+    managers: list[Any] = []
     for position, thing in enumerate(referents):
         if getattr(thing, "__name__", None) in ("__exit__", "__aexit__") and callable(thing):
             if hasattr(thing, "__self__"):
-                managers.append(thing.__self__)
+                managers.append(getattr(thing, "__self__"))  # noqa: B009  # it has one
             elif position + 1 < len(referents):
                 managers.append(referents[position + 1])  # Since Python 3.14 function and self are two entries.
     return managers
@@ -216,6 +228,10 @@ def exits_of(owner: Any) -> list[Any]:
 
 def _lines_of_blocks(code: CodeType, instruction: int) -> list[int]:
     """Return the lines of the with-blocks around an instruction, outermost first."""
+    from opcode import opmap  # noqa: PLC0415  # not before there is something to tell
+
+    # What such a block's handler begins with.
+    handler = (opmap["PUSH_EXC_INFO"], opmap["WITH_EXCEPT_START"])
     ranges = list(_exception_table(code))
     instructions = code.co_code
     lines: list[int] = []
@@ -225,14 +241,14 @@ def _lines_of_blocks(code: CodeType, instruction: int) -> list[int]:
         if target is None or target in seen:
             return lines[::-1]
         seen.add(target)
-        if (instructions[target], instructions[target + 2]) == _HANDLER:
+        if (instructions[target], instructions[target + 2]) == handler:
             line = next((line for start, end, line in code.co_lines() if start <= target < end), None)
             lines.append(line or code.co_firstlineno)
         instruction = target
 
 
 def _exception_table(code: CodeType) -> Iterator[tuple[int, int, int]]:
-    """Return start, end and handler of each entry of the table, innermost first; its form is CPython's, 3.11 to 3.15."""
+    """Return start, end and handler of each entry, innermost first. The form is that of CPython 3.11 to 3.15."""
     numbers = _numbers(code.co_exceptiontable)
     for start in numbers:
         length, target, _ = next(numbers), next(numbers), next(numbers)
@@ -272,7 +288,8 @@ def _names_of(thing: Any, frame: FrameType) -> Iterator[str]:
             if inner is thing:
                 yield f"{name}.{attribute}"
         if type(value) is dict:
-            yield from (f"{name}[{key!r}]" for key, inner in value.items() if inner is thing and type(key) in (str, int))
+            keys = (key for key, inner in value.items() if inner is thing and type(key) in (str, int))
+            yield from (f"{name}[{key!r}]" for key in keys)
         elif type(value) in (list, tuple):
             yield from (f"{name}[{k}]" for k, inner in enumerate(value) if inner is thing)
     yield from (name for name, value in frame.f_globals.items() if value is thing)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Handle", "TimerHandle", "make_handle"]
+__all__ = ["Handle", "TimerHandle", "describe_handle", "make_handle"]
 
 
 class Handle(asyncio.Handle):
@@ -91,3 +91,10 @@ def make_handle(
     handle._context = context
     handle._loop = loop
     return handle
+
+
+def describe_handle(handle: asyncio.Handle) -> str:
+    """Return what asyncio's debug mode calls a handle: for a task's step, the task."""
+    callback: Any = handle._callback  # type: ignore[attr-defined]  # not in the stub
+    task = getattr(callback, "__self__", None)
+    return repr(task) if isinstance(task, asyncio.Task) else str(handle)

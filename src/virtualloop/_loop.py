@@ -35,10 +35,9 @@ from itertools import repeat
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, get_args
 
-from virtualloop import _report
 from virtualloop._clock import EPOCH, TICKS_PER_SECOND, Clock, span_in_ticks
 from virtualloop._errors import DeadlockError, LivelockError
-from virtualloop._handles import Handle, TimerHandle, make_handle
+from virtualloop._handles import Handle, TimerHandle, describe_handle, make_handle
 from virtualloop._private import ThreadSafeHandle, logger, set_running_loop
 from virtualloop._ready import FIRST, LooseQueue
 from virtualloop._services import NOTHING_TO_DO, THREAD_PATIENCE, Services, check_callback, real_time, trim, trimmed
@@ -46,6 +45,7 @@ from virtualloop._tasks import (
     WAKEUP_NAME,
     StandIn,
     Task,
+    cancel_by_force,
     is_default_name,
     is_first_step,
     is_step,
@@ -55,11 +55,11 @@ from virtualloop._tasks import (
 )
 from virtualloop._threads import Threads, others
 from virtualloop._timers import Timers
-from virtualloop._waits import Survey, in_order
 from virtualloop.schedules import PLAIN, Random, Schedule, answers_of, check_schedule
 
 if TYPE_CHECKING:
     from virtualloop._recorder import Recorder
+    from virtualloop._waits import Survey
     from virtualloop.trace import Trace
 
 __all__ = ["Order", "VirtualLoop"]
@@ -237,7 +237,7 @@ class VirtualLoop(Services):
 
     def _keep_record(self, trace: Trace) -> None:
         """Have `trace` keep the record of this loop."""
-        from virtualloop.trace import Trace  # noqa: PLC0415  # few loops have one
+        from virtualloop.trace import Trace  # few loops have one
 
         if not isinstance(trace, Trace):
             raise TypeError(f"trace must be a virtualloop.Trace, not {trace!r}")
@@ -825,7 +825,7 @@ class VirtualLoop(Services):
             self._current_handle = None
         duration = real_time() - start
         if duration >= self.slow_callback_duration:
-            logger().warning("Executing %s took %.3f seconds", _report.describe_handle(handle), duration)
+            logger().warning("Executing %s took %.3f seconds", describe_handle(handle), duration)
 
     def _run_traced(self, recorder: Recorder) -> None:
         """The body with a trace, at any order and in debug mode too: the recorder runs each callback."""
@@ -1001,7 +1001,14 @@ class VirtualLoop(Services):
         elif self._until_idle:
             self._end_drive()
         elif not self._threads.wait_for_anyone(self._queue, signals=self._handles_signals()):
-            raise DeadlockError(_report.deadlock(self.time(), self._survey()))
+            from virtualloop._report import deadlock
+
+            survey = self._survey()
+            message = deadlock(self.time(), survey)
+            for task, awaited in survey.awaiting_circles():
+                # Nothing else could end them, not even the cancellation that asyncio.run() ends with.
+                cancel_by_force(task, awaited)
+            raise DeadlockError(message)
 
     def _resume_settler(self) -> None:
         tick, _, future = heappop(self._settlers)
@@ -1015,7 +1022,9 @@ class VirtualLoop(Services):
     def _count_instant(self) -> None:
         self._instants += 1
         if self._instants > IDLE_LIMIT:
-            raise LivelockError(_report.never_idle(self.time(), IDLE_LIMIT, self._survey()))
+            from virtualloop._report import never_idle
+
+            raise LivelockError(never_idle(self.time(), IDLE_LIMIT, self._survey()))
 
     def _hear_threads(self) -> bool:
         """Wait until all threads have settled, and queue what they have sent; return whether there was anything."""
@@ -1042,14 +1051,20 @@ class VirtualLoop(Services):
 
             loop = VirtualLoop()
             inbox = asyncio.Queue()
-            loop.create_task(inbox.get(), name="reader")
+            reader = loop.create_task(inbox.get(), name="reader")
             loop.run_until_idle()
             assert "'reader' awaits get() from a Queue, which is empty" in loop.describe_tasks()
+            reader.cancel()
+            loop.run_until_idle()
             loop.close()
         """
-        return _report.describe_tasks(self.time(), self._survey())
+        from virtualloop._report import describe_tasks
+
+        return describe_tasks(self.time(), self._survey())
 
     def _survey(self) -> Survey:
+        from virtualloop._waits import Survey, in_order
+
         running = asyncio.current_task(self)
         return Survey(in_order(asyncio.all_tasks(self)), running=running, jobs=self._threads.jobs())
 
@@ -1094,12 +1109,13 @@ class VirtualLoop(Services):
                 self._end_drive()
             return 0
         if turns * max(len(queued), 1) >= self._spin_limit * (1 if polling else WORK_FACTOR):
-            from virtualloop import _spins
+            from virtualloop._report import livelock
+            from virtualloop._spins import last_steps
 
-            steps = _spins.last_steps(self)
+            steps = last_steps(self)
             if steps is None:
                 return 0
-            raise LivelockError(_report.livelock(self.time(), turns, "spin_limit", steps))
+            raise LivelockError(livelock(self.time(), turns, "spin_limit", steps))
         return turns
 
     def _queue_handle(self, handle: asyncio.Handle) -> None:

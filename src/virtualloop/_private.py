@@ -64,5 +64,12 @@ ATTRIBUTES = {
     "_waiters": "threading.Condition: the one way to tell a thread that waits from one that was woken and has not run",
     "_count": "_thread: the number of threads, for the check before each jump of the clock that mostly finds none",
     "_getframe": "sys: documented, and the way to tell where the caller stands",
+    "_children": "the future of gather(): what it waits for, for reports",
+    "_tasks": "TaskGroup, asyncio's and anyio's: as _children",
+    "_todo": "what as_completed() returns: as _children",
+    "_unfinished_tasks": "Queue: how many items join() waits for, for reports",
+    "_lock": "Condition: the lock that whoever enters it has to get, for reports",
+    "_transport": "StreamReader: which connection it reads from, for reports",
+    "_exit_callbacks": "AsyncExitStack: which locks were entered through it, for reports",
     "_current_frames": "sys: documented, and the only way to see what a thread does",
 }

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Sequence
+from itertools import chain
 from types import CodeType
 from typing import Any, NamedTuple
 
 from virtualloop._frames import Place, chain_of, own_frames
-from virtualloop._waits import Look, Survey, Wait, names
+from virtualloop._waits import Look, Survey, Wait, in_order, names
 
-__all__ = ["Step", "deadlock", "describe_handle", "describe_tasks", "livelock", "never_idle"]
+__all__ = ["Step", "deadlock", "describe_tasks", "livelock", "never_idle"]
 
 _Task = asyncio.Task
 
@@ -25,6 +26,8 @@ MAX_LINES = 32
 MAX_FRAMES = 3
 #: More tasks than this that differ only in whom they wait for are told of together.
 MAX_ALIKE = 3
+
+VERBS = {"blocked": "awaits", "ready": "is ready to go on", "running": "is running", "not started": "has not started"}
 
 
 class Step(NamedTuple):
@@ -36,7 +39,8 @@ class Step(NamedTuple):
 
 def deadlock(seconds: float, survey: Survey) -> str:
     """Return the message of a DeadlockError at `seconds`."""
-    head = f"nothing can run any more at t={seconds:g}: no callback is ready, no timer is pending, no thread is at work."
+    head = f"nothing can run any more at t={seconds:g}: "
+    head += "no callback is ready, no timer is pending, no thread is at work."
     if not survey.looks:
         return f"{head}\nNo task is left either; nothing will call stop()."
     return "\n".join([head, *_tasks(survey, "blocked"), _advice(survey)])
@@ -50,9 +54,9 @@ def describe_tasks(seconds: float, survey: Survey) -> str:
 
 
 def _tasks(survey: Survey, state: str) -> list[str]:
-    """Return the lines about all tasks: those that wait for each other first, then whom nobody will wake, then others."""
+    """Return the lines about all tasks: those that wait for each other first, and last who waits for another one."""
     lines: list[str] = []
-    circles = survey.cycles()
+    circles = survey.circles
     for circle in circles:
         lines += _circle(circle)
     in_circles = {look.task for circle in circles for look in circle}
@@ -78,12 +82,12 @@ def _grouped(looks: list[Look]) -> list[list[Look]]:
     """Put together those that wait for the same thing at the same place, and those that do where there are many."""
     alike: dict[tuple[Any, ...], dict[str, list[Look]]] = {}
     for look in looks:
-        kind = (look.state, look.wait and look.wait.what, *look.places)
+        kind = (look.state, look.timeout, look.wait and look.wait.what, *look.places)
         alike.setdefault(kind, {}).setdefault(_about([look]), []).append(look)
     return [
         group
         for groups in alike.values()
-        for group in ([sum(groups.values(), [])] if len(groups) > MAX_ALIKE else groups.values())
+        for group in ([[*chain(*groups.values())]] if len(groups) > MAX_ALIKE else groups.values())
     ]
 
 
@@ -102,11 +106,11 @@ def _circle(circle: list[Look]) -> list[str]:
 def _entry(looks: list[Look]) -> list[str]:
     """Return the lines about a task, or about several that differ in nothing but their names."""
     look = looks[0]
-    verb = {"blocked": "awaits", "ready": "is ready to go on", "running": "is running", "not started": "has not started"}
-    what = verb[look.state]
+    what = VERBS[look.state]
     if len(looks) > 1:
         what = what.replace("awaits", "await").replace("is ", "are ").replace("has ", "have ")
-    lines = [f"  {names(look.task for look in looks)} {what}{_about(looks)}"]
+    timeout = "" if look.timeout is None else f", with a timeout at t={look.timeout:g}"
+    lines = [f"  {names(look.task for look in looks)} {what}{_about(looks)}{timeout}"]
     if (more := len(look.places) - MAX_FRAMES) > 0:
         lines.append(f"    ({more} more caller{'s' if more > 1 else ''})")
     for place in look.places[-MAX_FRAMES:]:
@@ -140,12 +144,13 @@ def _held(looks: list[Look], waits: list[Wait]) -> str:
     (task, place), look = *holders.items(), looks[0]
     same_file = bool(look.places) and place.file == look.places[-1].file
     since = f"line {place.line}" if same_file else f"{place.file}:{place.line}"
-    return f", which it holds itself since {since}" if task is look.task else f", held by {task.get_name()!r} since {since}"
+    held = "which it holds itself" if task is look.task else f"held by {task.get_name()!r}"
+    return f", {held} since {since}"
 
 
 def _advice(survey: Survey) -> str:
     """Return what to do about a deadlock."""
-    circles = survey.cycles()
+    circles = survey.circles
     locks = [look for circle in circles for look in circle if look.wait is not None and look.wait.lock is not None]
     if any(len(circle) == 1 and circle[0] in locks for circle in circles):
         return (
@@ -187,7 +192,7 @@ def livelock(seconds: float, turns: int, limit: str, steps: Sequence[Step]) -> s
         if len(lines) + len(where) >= MAX_LINES:
             unlisted += len(group)
             continue
-        tasks = [subject for subject in dict.fromkeys(step.subject for step in group) if isinstance(subject, _Task)]
+        tasks = in_order({step.subject for step in group if isinstance(step.subject, _Task)})
         lines += [f"  {len(group)} times {names(tasks)}{what}", *where]
     return "\n".join(
         [
@@ -207,7 +212,7 @@ def _step(step: Step) -> list[str]:
     subject, origin = step
     if isinstance(subject, _Task):
         own = own_frames(chain_of(subject.get_coro())[0])
-        what = f", which resumes in {own[-1].name}()" if own else ""
+        what = f" in {own[-1].name}()" if own else ""
         where = own[-1].place.lines("    ") if own else []
         return [what, *where, *([] if origin is None else ["    woken by", *origin.lines("    ")])]
     function = inspect.unwrap(getattr(subject, "func", subject))
@@ -218,10 +223,3 @@ def _step(step: Step) -> list[str]:
         origin = Place(code.co_filename, code.co_firstlineno, code.co_qualname)
         return [f"callback {name}()", *origin.lines("    ")]
     return [f"callback {name}(), scheduled by", *origin.lines("    ")] if origin else [f"callback {name}()"]
-
-
-def describe_handle(handle: asyncio.Handle) -> str:
-    """Return what asyncio's debug mode calls a handle: for a task's step, the task."""
-    callback: Any = handle._callback  # type: ignore[attr-defined]  # not in the stub
-    task = getattr(callback, "__self__", None)
-    return repr(task) if isinstance(task, asyncio.Task) else str(handle)

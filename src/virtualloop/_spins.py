@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import repeat
+from types import FrameType
 from typing import Any
 
 from virtualloop._frames import Place, is_machinery, place_of
@@ -24,24 +25,34 @@ WATCHED = 1000
 
 def last_steps(loop: Any) -> list[Step] | None:
     """Make the loop's next steps, in its own order; return them, or None if it does not spin any more."""
-    steps: list[Step] = []
     with _remembering(loop) as origins:
-        take, count = loop._taking()
+        # Who has queued what is in the queue already, nobody has seen.
+        if _turn(loop, origins) is None:
+            return None
+        steps: list[Step] = []
         while len(steps) < WATCHED:
-            if loop._arrive():
+            made = _turn(loop, origins)
+            if made is None:
                 return None
-            for _ in repeat(None, min(count(), WATCHED - len(steps))):
-                entry = take()
-                origin = origins.pop(id(entry), None)
-                handle: Any = loop._as_handle(entry)
-                if handle._cancelled:
-                    continue
-                callback = handle._callback
-                steps.append(Step(callback.__self__ if is_step(callback) else callback, origin))
-                handle._run()
-            if loop._leave:
-                return None
-    return steps
+            steps += made
+    return steps[:WATCHED]
+
+
+def _turn(loop: Any, origins: dict[int, Place]) -> list[Step] | None:
+    """Make one turn of the loop; return its steps, or None if the clock has moved or the loop is to stop."""
+    if loop._arrive():
+        return None
+    steps = []
+    take, count = loop._taking()
+    for _ in repeat(None, count()):
+        entry = take()
+        origin = origins.pop(id(entry), None)
+        handle: Any = loop._as_handle(entry)
+        if not handle._cancelled:
+            callback = handle._callback
+            steps.append(Step(callback.__self__ if is_step(callback) else callback, origin))
+            handle._run()
+    return None if loop._leave else steps
 
 
 @contextmanager
@@ -73,9 +84,9 @@ def _remembering(loop: Any) -> Iterator[dict[int, Place]]:
 
 def _caller() -> Place | None:
     """Return the reader's line that is being run, if there is one above the loop."""
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_code is not last_steps.__code__:
-        if not is_machinery(frame.f_code.co_filename):
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not _turn.__code__:
+        if not is_machinery(frame.f_code):
             return place_of(frame)
         frame = frame.f_back
     return None

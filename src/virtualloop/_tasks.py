@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import inspect
 import itertools
 import sys
@@ -24,6 +25,7 @@ __all__ = [
     "WAKEUP_NAME",
     "StandIn",
     "Task",
+    "cancel_by_force",
     "is_default_name",
     "is_first_step",
     "is_step",
@@ -137,6 +139,26 @@ def is_first_step(callback: Any) -> bool:
     """Return whether this step of a task is its first."""
     coro = callback.__self__.get_coro()
     return inspect.iscoroutine(coro) and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED
+
+
+def cancel_by_force(task: asyncio.Task[Any], awaited: asyncio.Future[Any]) -> None:
+    """Throw CancelledError into a task at once, without cancelling the future that it awaits.
+
+    In a circle of tasks that await each other, `task.cancel()` goes round until the stack overflows.
+    """
+    referents = gc.get_referents(awaited)
+    # The first callback is in a slot, its context in the next one; all others are in a list of such pairs.
+    pairs = [
+        *itertools.pairwise(referents),
+        *(pair for thing in referents if type(thing) is list for pair in thing),
+    ]
+    for callback, context in pairs:
+        if type(callback) is wakeup_type and callback.__name__ == WAKEUP_NAME and callback.__self__ is task:
+            cancelled = task.get_loop().create_future()
+            cancelled.cancel()
+            awaited.remove_done_callback(callback)
+            context.run(callback, cancelled)
+            return
 
 
 # --- all_tasks() ------------------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ import gc
 import inspect
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
 from collections import deque
+from collections.abc import Callable, Iterable
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Protocol
@@ -70,7 +70,9 @@ class Look:
     task: _Task
     state: Literal["running", "ready", "not started", "blocked"]
     places: list[Place]
-    wait: Wait | None
+    wait: Wait | None = None
+    #: When the earliest of the timeouts that it is inside of ends.
+    timeout: float | None = None
 
     @property
     def waits_for(self) -> list[_Task]:
@@ -89,9 +91,10 @@ class Survey:
         self._chains = {task: chain_of(task.get_coro()) for task in tasks}
         self.looks = [self._look(task) for task in self._chains]
         self._find_holders()
+        #: The circles of tasks that wait for each other, each in the order of waiting; no task is in two.
+        self.circles = self._find_circles()
 
-    def cycles(self) -> list[list[Look]]:
-        """Return the circles of tasks that wait for each other, each in the order of waiting; no task is in two."""
+    def _find_circles(self) -> list[list[Look]]:
         looks = {look.task: look for look in self.looks}
         used: set[_Task] = set()
         found = []
@@ -102,29 +105,42 @@ class Survey:
                 found.append([looks[task] for task in circle])
         return found
 
+    def awaiting_circles(self) -> list[tuple[_Task, asyncio.Future[Any]]]:
+        """Return the first task of each circle that consists of tasks awaiting tasks, and what it awaits."""
+        circles = [[(look.task, self._chains[look.task][1]) for look in circle] for circle in self.circles]
+        return [
+            circle[0]
+            for circle in circles
+            if all(isinstance(awaited, asyncio.Task) or hasattr(awaited, "_children") for _, awaited in circle)
+        ]
+
     # --- one task -----------------------------------------------------------------------------------------------------
 
     def _look(self, task: _Task) -> Look:
         frames, awaited = self._chains[task]
         places = [frame.place for frame in own_frames(frames)]
         if task is self._running:
-            return Look(task, "running", places, None)
+            return Look(task, "running", places)
         if inspect.iscoroutine(coro := task.get_coro()) and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
-            return Look(task, "not started", places, None)
+            return Look(task, "not started", places)
         if awaited is None or (asyncio.isfuture(awaited) and awaited.done()):
-            return Look(task, "ready", places, None)
-        return Look(task, "blocked", places, self._wait(frames, awaited))
+            return Look(task, "ready", places)
+        timeouts = [block.manager.when() for block in blocks_of(frames) if isinstance(block.manager, asyncio.Timeout)]
+        timeout = min((when for when in timeouts if when is not None), default=None)
+        return Look(task, "blocked", places, self._wait(frames, awaited), timeout)
 
     def _wait(self, frames: list[Frame], awaited: Any) -> Wait:
-        own = next((k for k in reversed(range(len(frames))) if not is_machinery(frames[k].code.co_filename)), -1)
-        caller = frames[own] if own >= 0 else None
-        below = frames[own + 1 :]
-        for k, frame in enumerate(below):
+        own = next((k for k in reversed(range(len(frames))) if not is_machinery(frames[k].code)), -1)
+        return self._operation(frames[own + 1 :], awaited, _Namer(frames[own] if own >= 0 else None))
+
+    def _operation(self, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
+        """Return what it is to wait in these frames of an operation."""
+        for k, frame in enumerate(frames):
             describe = OPERATIONS.get(frame.name)
             if describe is not None:
-                return describe(self, below[k:], awaited, _Namer(caller, below))
-        wait = self._future(awaited, _Namer(caller, below))
-        public = next((frame for frame in below if not _is_private(frame.name)), None)
+                return describe(self, frames[k:], awaited, namer)
+        wait = self._future(awaited, namer)
+        public = next((frame for frame in frames if not _is_private(frame.name)), None)
         if public is None:
             return wait
         return replace(wait, what=f"{public.name}()" + (f", on {wait.what}" if wait.tasks or wait.thread else ""))
@@ -151,7 +167,7 @@ class Survey:
         if job is None:
             return Wait(namer.called("concurrent Future", source, else_="a concurrent future"))
         frame = sys._current_frames().get(job.thread.ident or 0) if job.thread is not None else None
-        while frame is not None and is_machinery(frame.f_code.co_filename):
+        while frame is not None and is_machinery(frame.f_code):
             frame = frame.f_back
         return Wait(f"{_function_name(job.function)}() in a thread", thread=None if frame is None else place_of(frame))
 
@@ -177,15 +193,21 @@ class Survey:
 class _Namer:
     """What the reader's code calls the things that an operation is about."""
 
-    def __init__(self, caller: Frame | None, below: list[Frame]) -> None:
-        self._caller = caller
-        self._below = below
+    def __init__(self, caller: Frame | None) -> None:
+        self.caller = caller
 
     def called(self, kind: str, thing: Any, *, else_: str | None = None) -> str:
         """Return the kind and the name of a thing."""
-        name = None if self._caller is None else name_of(thing, self._caller)
+        name = None if self.caller is None else name_of(thing, self.caller)
         article = "an" if kind[0] in "AEIOUaeiou" else "a"
         return f"{kind} {name!r}" if name is not None else else_ or f"{article} {kind}"
+
+    def generator_variable(self, function: str, name: str) -> Any:
+        """Return a variable of the generator that the reader's code iterates over, or an empty tuple."""
+        things = () if self.caller is None else gc.get_referents(self.caller.owner)
+        generators = (thing for thing in things if inspect.isgenerator(thing) and thing.__name__ == function)
+        frame = next((generator.gi_frame for generator in generators), None)
+        return () if frame is None else frame.f_locals[name]
 
     def kind_of(self, thing: Any) -> str:
         """Return the kind and the name of a thing, by its own class."""
@@ -237,7 +259,8 @@ def _put(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wa
 def _join(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
     queue = frames[0].local("self")
     left = queue._unfinished_tasks
-    return Wait(f"join() of {namer.kind_of(queue)}, with {left} {'item' if left == 1 else 'items'} left without task_done()")
+    items = "1 item" if left == 1 else f"{left} items"
+    return Wait(f"join() of {namer.kind_of(queue)}, with {items} left without task_done()")
 
 
 def _group(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
@@ -252,7 +275,9 @@ def _any_or_all(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer
 
 
 def _completed(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
-    todo = frames[0].local("todo") or getattr(frames[0].local("self"), "_todo", ())
+    iterator = frames[0].local("self")
+    # Until Python 3.12 it is a generator, which the caller's loop has on its stack.
+    todo = namer.generator_variable("as_completed", "todo") if iterator is None else iterator._todo
     tasks = in_order(task for future in todo for task in _tasks_behind(future))
     return Wait("as_completed()", tasks)
 
@@ -260,7 +285,7 @@ def _completed(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer)
 def _wait_for(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
     """Until Python 3.11 it awaits a future of its own."""
     future = frames[0].local("fut")
-    return survey._wait(frames[1:], future if len(frames) == 1 and asyncio.isfuture(future) else awaited)
+    return survey._operation(frames[1:], future if len(frames) == 1 and asyncio.isfuture(future) else awaited, namer)
 
 
 def _sleep(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
@@ -330,7 +355,7 @@ def _function_name(function: Any) -> str:
 
 def _lock_of(manager: Any) -> Any:
     """Return the lock that entering a context manager takes: a condition's is its own, or one that it was given."""
-    return manager._lock if isinstance(manager, asyncio.Condition) else manager
+    return manager._lock if isinstance(manager, asyncio.Condition) else manager  # type: ignore[attr-defined]  # not in the stub
 
 
 def _tasks_behind(future: Any) -> list[_Task]:

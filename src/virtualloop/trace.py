@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from virtualloop import _report
 from virtualloop._chronicle import Chronicle
 from virtualloop._clock import TICKS_PER_SECOND
+from virtualloop._frames import is_machinery
 from virtualloop._recorder import Recorder
 
 __all__ = ["Deviation", "Trace"]
@@ -49,7 +49,7 @@ class Trace:
     """
 
     def __init__(self) -> None:
-        self._recorder = Recorder(_report._is_machinery)
+        self._recorder = Recorder(is_machinery)
         self._told: Chronicle | None = None
 
     def __str__(self) -> str:
@@ -125,5 +125,5 @@ class Trace:
         recorder = self._recorder
         size = (recorder.title, len(recorder.steps), len(recorder.events))
         if self._told is None or self._told.size != size:
-            self._told = Chronicle(recorder, _report._is_machinery)
+            self._told = Chronicle(recorder, is_machinery)
         return self._told

@@ -34,6 +34,7 @@ def construct() -> None:
 def drive(loop: VirtualLoop) -> None:
     loop.advance(1.5)
     loop.run_until_idle()
+    assert_type(loop.describe_tasks(), str)
     task = loop.create_task(number(), name="one")
     assert_type(task, asyncio.Task[int])
     loop.run_until_complete(task)

@@ -1,0 +1,718 @@
+"""What DeadlockError says about each kind of hang, word for word, and the same on each version of Python."""
+
+import asyncio
+import linecache
+import queue
+import textwrap
+
+import pytest
+
+from virtualloop import DeadlockError, VirtualLoop
+
+NOTHING = "no callback is ready, no timer is pending, no thread is at work."
+LOOK = (
+    "Look for what should have set, released, put or completed the things awaited above. If that is the test's part, "
+    "drive the loop with run_until_idle() or advance(), which let tasks stay blocked."
+)
+ORDER = "Take locks in the same order everywhere, and await nothing under a lock that needs the same lock."
+REENTRANT = (
+    "asyncio's locks and semaphores are not reentrant: what runs under one must not take it again. Take it once, "
+    "outside, and give the inner code a variant that does not."
+)
+BREAK = "Break the circle: one of these has to finish without the next."
+
+
+def program(source, **names):
+    """Return the `main` of a program that reports can quote the source of."""
+    source = textwrap.dedent(source).lstrip()
+    linecache.cache["hang.py"] = (len(source), None, source.splitlines(keepends=True), "hang.py")
+    names |= {"asyncio": asyncio, "__name__": "hang"}
+    exec(compile(source, "hang.py", "exec"), names)  # noqa: S102  # it stands below
+    return names["main"]
+
+
+def report(main, finally_):
+    """Return what DeadlockError says about `main()`."""
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(thread_patience=0.02)) as runner:
+        with pytest.raises(DeadlockError) as caught:
+            runner.run(main())
+        finally_()
+    return str(caught.value)
+
+
+def check(source, expected, advice, *, at=0, finally_=int, **names):
+    first, *lines, last = report(program(source, **names), finally_).splitlines()
+
+    assert first == f"nothing can run any more at t={at}: {NOTHING}"
+    assert lines == textwrap.dedent(expected).strip().splitlines()
+    assert last == advice
+
+
+def test_two_locks_in_opposite_order():
+    check(
+        """
+        class Account:
+            def __init__(self):
+                self.lock = asyncio.Lock()
+
+        async def transfer(source, target):
+            async with source.lock:
+                await asyncio.sleep(0.5)
+                async with target.lock:
+                    pass
+
+        async def main():
+            ann, bob = Account(), Account()
+            asyncio.create_task(transfer(ann, bob), name="there")
+            await transfer(bob, ann)
+        """,
+        """
+        2 tasks wait for each other:
+        +-> 'Task-1' awaits Lock 'target.lock', held by 'there' since line 6
+        |     File "hang.py", line 14, in main
+        |       await transfer(bob, ann)
+        |     File "hang.py", line 8, in transfer
+        |       async with target.lock:
+        |   'there' awaits Lock 'target.lock', held by 'Task-1' since line 6
+        |     File "hang.py", line 8, in transfer
+        +--     async with target.lock:
+        """,
+        ORDER,
+        at=0.5,
+    )
+
+
+def test_three_locks_in_a_circle():
+    check(
+        """
+        async def take(first, second):
+            async with first:
+                await asyncio.sleep(1)
+                async with second:
+                    pass
+
+        async def main():
+            a, b, c = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
+            await asyncio.gather(take(a, b), take(b, c), take(c, a))
+        """,
+        """
+        3 tasks wait for each other:
+        +-> 'Task-2' awaits Lock 'second', held by 'Task-3' since line 2
+        |     File "hang.py", line 4, in take
+        |       async with second:
+        |   'Task-3' awaits Lock 'second', held by 'Task-4' since line 2
+        |     File "hang.py", line 4, in take
+        |       async with second:
+        |   'Task-4' awaits Lock 'second', held by 'Task-2' since line 2
+        |     File "hang.py", line 4, in take
+        +--     async with second:
+        1 more task is blocked:
+          'Task-1' awaits gather() of 'Task-2', 'Task-3' and 'Task-4'
+            File "hang.py", line 9, in main
+              await asyncio.gather(take(a, b), take(b, c), take(c, a))
+        """,
+        ORDER,
+        at=1,
+    )
+
+
+def test_a_lock_taken_twice():
+    check(
+        """
+        class Store:
+            def __init__(self):
+                self._lock = asyncio.Lock()
+
+            async def set(self, key):
+                async with self._lock:
+                    await self.evict()
+
+            async def evict(self):
+                async with self._lock:
+                    pass
+
+        async def main():
+            await Store().set("key")
+        """,
+        """
+        'Task-1' waits for itself:
+          'Task-1' awaits Lock 'self._lock', which it holds itself since line 6
+            File "hang.py", line 14, in main
+              await Store().set("key")
+            File "hang.py", line 7, in Store.set
+              await self.evict()
+            File "hang.py", line 10, in Store.evict
+              async with self._lock:
+        """,
+        REENTRANT,
+    )
+
+
+def test_a_lock_never_released():
+    check(
+        """
+        async def careless(lock):
+            await lock.acquire()
+            if True:
+                return
+            lock.release()
+
+        async def main():
+            lock = asyncio.Lock()
+            await careless(lock)
+            async with lock:
+                pass
+        """,
+        """
+        1 task is blocked:
+          'Task-1' awaits Lock 'lock', which no task holds by `async with`: acquire() without release()?
+            File "hang.py", line 10, in main
+              async with lock:
+        """,
+        LOOK,
+    )
+
+
+def test_a_semaphore_used_up():
+    check(
+        """
+        async def download(limit, depth):
+            async with limit:
+                if depth:
+                    await download(limit, depth - 1)
+
+        async def main():
+            limit = asyncio.Semaphore(2)
+            await asyncio.gather(download(limit, 2), download(limit, 2))
+        """,
+        """
+        'Task-2' waits for itself:
+          'Task-2' awaits Semaphore 'limit', which it holds itself since line 2
+            File "hang.py", line 4, in download
+              await download(limit, depth - 1)
+            File "hang.py", line 4, in download
+              await download(limit, depth - 1)
+            File "hang.py", line 2, in download
+              async with limit:
+        2 more tasks are blocked:
+          'Task-1' awaits gather() of 'Task-2' and 'Task-3'
+            File "hang.py", line 8, in main
+              await asyncio.gather(download(limit, 2), download(limit, 2))
+          'Task-3' awaits Semaphore 'limit', held by 'Task-2' since line 2
+            File "hang.py", line 2, in download
+              async with limit:
+        """,
+        REENTRANT,
+    )
+
+
+def test_a_condition_never_notified():
+    check(
+        """
+        async def consumer(changed, items):
+            async with changed:
+                await changed.wait_for(lambda: items)
+
+        async def main():
+            changed, items = asyncio.Condition(), []
+            task = asyncio.create_task(consumer(changed, items), name="consumer")
+            await asyncio.sleep(1)
+            items.append(1)
+            await task
+        """,
+        """
+        2 tasks are blocked:
+          'consumer' awaits Condition 'changed', to be notified
+            File "hang.py", line 3, in consumer
+              await changed.wait_for(lambda: items)
+          'Task-1' awaits task 'consumer'
+            File "hang.py", line 10, in main
+              await task
+        """,
+        LOOK,
+        at=1,
+    )
+
+
+def test_the_lock_of_a_condition():
+    check(
+        """
+        async def consumer(changed):
+            async with changed:
+                await asyncio.Event().wait()
+
+        async def main():
+            changed = asyncio.Condition()
+            task = asyncio.create_task(consumer(changed), name="consumer")
+            await asyncio.sleep(1)
+            async with changed:
+                changed.notify()
+        """,
+        """
+        2 tasks are blocked:
+          'consumer' awaits an Event, which is not set
+            File "hang.py", line 3, in consumer
+              await asyncio.Event().wait()
+          'Task-1' awaits the lock of Condition 'changed', held by 'consumer' since line 2
+            File "hang.py", line 9, in main
+              async with changed:
+        """,
+        LOOK,
+        at=1,
+    )
+
+
+def test_an_event_never_set():
+    check(
+        """
+        class Service:
+            def __init__(self):
+                self.ready = asyncio.Event()
+
+        async def main():
+            service = Service()
+            await service.ready.wait()
+        """,
+        """
+        1 task is blocked:
+          'Task-1' awaits Event 'service.ready', which is not set
+            File "hang.py", line 7, in main
+              await service.ready.wait()
+        """,
+        LOOK,
+    )
+
+
+def test_an_empty_queue():
+    check(
+        """
+        async def worker(queue):
+            while True:
+                item = await queue.get()
+                queue.task_done()
+
+        async def main():
+            queue = asyncio.Queue()
+            workers = [asyncio.create_task(worker(queue), name=f"worker-{i}") for i in range(5)]
+            queue.put_nowait(1)
+            await queue.join()
+            await asyncio.gather(*workers)
+        """,
+        """
+        6 tasks are blocked:
+          'worker-0', 'worker-1', 'worker-2' and 2 more await get() from Queue 'queue', which is empty
+            File "hang.py", line 3, in worker
+              item = await queue.get()
+          'Task-1' awaits gather() of 'worker-0', 'worker-1', 'worker-2' and 2 more
+            File "hang.py", line 11, in main
+              await asyncio.gather(*workers)
+        """,
+        LOOK,
+    )
+
+
+def test_a_full_queue():
+    check(
+        """
+        async def main():
+            queue = asyncio.Queue(maxsize=1)
+            await queue.put(1)
+            await queue.put(2)
+        """,
+        """
+        1 task is blocked:
+          'Task-1' awaits put() into Queue 'queue', which is full (maxsize=1)
+            File "hang.py", line 4, in main
+              await queue.put(2)
+        """,
+        LOOK,
+    )
+
+
+def test_a_queue_never_done():
+    check(
+        """
+        async def worker(queue):
+            while True:
+                item = await queue.get()
+                if item != 2:
+                    queue.task_done()
+
+        async def main():
+            queue = asyncio.Queue()
+            asyncio.create_task(worker(queue), name="worker")
+            for i in range(4):
+                queue.put_nowait(i)
+            await queue.join()
+        """,
+        """
+        2 tasks are blocked:
+          'Task-1' awaits join() of Queue 'queue', with 1 item left without task_done()
+            File "hang.py", line 12, in main
+              await queue.join()
+          'worker' awaits get() from Queue 'queue', which is empty
+            File "hang.py", line 3, in worker
+              item = await queue.get()
+        """,
+        LOOK,
+    )
+
+
+def test_a_barrier():
+    check(
+        """
+        async def main():
+            gate = asyncio.Barrier(3)
+            await asyncio.gather(gate.wait(), gate.wait())
+        """,
+        """
+        3 tasks are blocked:
+          'Task-2' and 'Task-3' await a Barrier, where 2 of 3 have arrived
+          'Task-1' awaits gather() of 'Task-2' and 'Task-3'
+            File "hang.py", line 3, in main
+              await asyncio.gather(gate.wait(), gate.wait())
+        """,
+        LOOK,
+    )
+
+
+def test_a_future_never_done():
+    check(
+        """
+        class Client:
+            async def ask(self):
+                self._reply = asyncio.get_running_loop().create_future()
+                return await self._reply
+
+        async def main():
+            await Client().ask()
+        """,
+        """
+        1 task is blocked:
+          'Task-1' awaits Future 'self._reply', which is not done
+            File "hang.py", line 7, in main
+              await Client().ask()
+            File "hang.py", line 4, in Client.ask
+              return await self._reply
+        """,
+        LOOK,
+    )
+
+
+def test_tasks_that_await_each_other():
+    check(
+        """
+        tasks = {}
+
+        async def wait(name):
+            await asyncio.sleep(0)
+            await tasks[name]
+
+        async def main():
+            tasks["a"] = asyncio.create_task(wait("b"), name="a")
+            tasks["b"] = asyncio.create_task(wait("a"), name="b")
+            await tasks["a"]
+        """,
+        """
+        2 tasks wait for each other:
+        +-> 'a' awaits task 'b'
+        |     File "hang.py", line 5, in wait
+        |       await tasks[name]
+        |   'b' awaits task 'a'
+        |     File "hang.py", line 5, in wait
+        +--     await tasks[name]
+        1 more task is blocked:
+          'Task-1' awaits task 'a'
+            File "hang.py", line 10, in main
+              await tasks["a"]
+        """,
+        BREAK,
+    )
+
+
+def test_gather_of_futures():
+    check(
+        """
+        async def main():
+            loop = asyncio.get_running_loop()
+            await asyncio.gather(*[loop.create_future() for _ in range(3)])
+        """,
+        """
+        1 task is blocked:
+          'Task-1' awaits gather()
+            File "hang.py", line 3, in main
+              await asyncio.gather(*[loop.create_future() for _ in range(3)])
+        """,
+        LOOK,
+    )
+
+
+def test_wait_for_the_first():
+    check(
+        """
+        async def never():
+            await asyncio.Event().wait()
+
+        async def main():
+            await asyncio.wait([asyncio.create_task(never(), name="stop")], return_when="FIRST_COMPLETED")
+        """,
+        """
+        2 tasks are blocked:
+          'stop' awaits an Event, which is not set
+            File "hang.py", line 2, in never
+              await asyncio.Event().wait()
+          'Task-1' awaits wait() for one of 'stop'
+            File "hang.py", line 5, in main
+              await asyncio.wait([asyncio.create_task(never(), name="stop")], return_when="FIRST_COMPLETED")
+        """,
+        LOOK,
+    )
+
+
+def test_wait_for_without_a_timeout():
+    check(
+        """
+        async def main():
+            await asyncio.wait_for(asyncio.Event().wait(), None)
+        """,
+        """
+        1 task is blocked:
+          'Task-1' awaits an Event, which is not set
+            File "hang.py", line 2, in main
+              await asyncio.wait_for(asyncio.Event().wait(), None)
+        """,
+        LOOK,
+    )
+
+
+def test_a_group_under_a_lock_of_its_child():
+    check(
+        """
+        async def child(lock):
+            async with lock:
+                pass
+
+        async def main():
+            lock = asyncio.Lock()
+            async with lock:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(child(lock), name="child")
+        """,
+        """
+        2 tasks wait for each other:
+        +-> 'Task-1' awaits the tasks of TaskGroup 'group': 'child'
+        |     File "hang.py", line 8, in main
+        |       async with asyncio.TaskGroup() as group:
+        |   'child' awaits Lock 'lock', held by 'Task-1' since line 7
+        |     File "hang.py", line 2, in child
+        +--     async with lock:
+        """,
+        ORDER,
+    )
+
+
+def test_nested_groups():
+    check(
+        """
+        async def leaf(event):
+            await event.wait()
+
+        async def branch(event, n):
+            async with asyncio.TaskGroup() as group:
+                for i in range(n):
+                    group.create_task(leaf(event), name=f"leaf-{n}-{i}")
+
+        async def main():
+            event = asyncio.Event()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(branch(event, 2), name="branch-2")
+                group.create_task(branch(event, 6), name="branch-6")
+        """,
+        """
+        11 tasks are blocked:
+          'leaf-2-0', 'leaf-2-1', 'leaf-6-0' and 5 more await Event 'event', which is not set
+            File "hang.py", line 2, in leaf
+              await event.wait()
+          'Task-1' awaits the tasks of TaskGroup 'group': 'branch-2' and 'branch-6'
+            File "hang.py", line 11, in main
+              async with asyncio.TaskGroup() as group:
+          'branch-2' awaits the tasks of TaskGroup 'group': 'leaf-2-0' and 'leaf-2-1'
+            File "hang.py", line 5, in branch
+              async with asyncio.TaskGroup() as group:
+          'branch-6' awaits the tasks of TaskGroup 'group': 'leaf-6-0', 'leaf-6-1', 'leaf-6-2' and 3 more
+            File "hang.py", line 5, in branch
+              async with asyncio.TaskGroup() as group:
+        """,
+        LOOK,
+    )
+
+
+def test_a_stream():
+    check(
+        """
+        async def main():
+            reader = asyncio.StreamReader()
+            await reader.readline()
+        """,
+        """
+        1 task is blocked:
+          'Task-1' awaits readline() of StreamReader 'reader'
+            File "hang.py", line 3, in main
+              await reader.readline()
+        """,
+        LOOK,
+    )
+
+
+def test_job_in_a_thread():
+    jobs = queue.SimpleQueue()
+    check(
+        """
+        def fetch(n):
+            return jobs.get()
+
+        async def main():
+            await asyncio.to_thread(fetch, 3)
+        """,
+        """
+        1 task is blocked:
+          'Task-1' awaits fetch() in a thread
+            File "hang.py", line 5, in main
+              await asyncio.to_thread(fetch, 3)
+            and its thread stands at
+            File "hang.py", line 2, in fetch
+              return jobs.get()
+        """,
+        LOOK,
+        jobs=jobs,
+        finally_=lambda: jobs.put("done"),
+    )
+
+
+def test_shield():
+    check(
+        """
+        async def main():
+            await asyncio.shield(asyncio.create_task(asyncio.Event().wait(), name="inner"))
+        """,
+        """
+        2 tasks are blocked:
+          'inner' awaits an Event, which is not set
+          'Task-1' awaits shield() of task 'inner'
+            File "hang.py", line 2, in main
+              await asyncio.shield(asyncio.create_task(asyncio.Event().wait(), name="inner"))
+        """,
+        LOOK,
+    )
+
+
+def test_as_completed():
+    check(
+        """
+        async def main():
+            for next_ in asyncio.as_completed([asyncio.create_task(asyncio.Event().wait(), name="inner")]):
+                await next_
+        """,
+        """
+        2 tasks are blocked:
+          'inner' awaits an Event, which is not set
+          'Task-1' awaits as_completed() of 'inner'
+            File "hang.py", line 3, in main
+              await next_
+        """,
+        LOOK,
+    )
+
+
+def test_an_async_generator():
+    check(
+        """
+        async def ticks(event):
+            while True:
+                await event.wait()
+                yield 1
+
+        async def main():
+            event = asyncio.Event()
+            async for tick in ticks(event):
+                pass
+        """,
+        """
+        1 task is blocked:
+          'Task-1' awaits Event 'event', which is not set
+            File "hang.py", line 8, in main
+              async for tick in ticks(event):
+            File "hang.py", line 3, in ticks
+              await event.wait()
+        """,
+        LOOK,
+    )
+
+
+def test_a_semaphore_in_a_context_manager():
+    check(
+        """
+        from contextlib import asynccontextmanager
+
+        class Pool:
+            def __init__(self):
+                self.free = asyncio.Semaphore(1)
+
+            @asynccontextmanager
+            async def connection(self):
+                async with self.free:
+                    yield object()
+
+        async def report(pool):
+            async with pool.connection():
+                await audit(pool)
+
+        async def audit(pool):
+            async with pool.connection():
+                pass
+
+        async def main():
+            await report(Pool())
+        """,
+        """
+        'Task-1' waits for itself:
+          'Task-1' awaits Semaphore 'self.free', which it holds itself since line 13
+            (1 more caller)
+            File "hang.py", line 14, in report
+              await audit(pool)
+            File "hang.py", line 17, in audit
+              async with pool.connection():
+            File "hang.py", line 9, in Pool.connection
+              async with self.free:
+        """,
+        REENTRANT,
+    )
+
+
+def test_many_tasks_are_told_of_together():
+    check(
+        """
+        async def client(i, lock):
+            async with lock:
+                await asyncio.get_running_loop().create_future()
+
+        async def main():
+            locks = [asyncio.Lock() for _ in range(20)]
+            async with asyncio.TaskGroup() as group:
+                for i in range(30):
+                    group.create_task(client(i, locks[i % 20]))
+        """,
+        """
+        31 tasks are blocked:
+          'Task-2', 'Task-3', 'Task-4' and 17 more await a future, which is not done
+            File "hang.py", line 3, in client
+              await asyncio.get_running_loop().create_future()
+          'Task-1' awaits the tasks of TaskGroup 'group': 'Task-2', 'Task-3', 'Task-4' and 27 more
+            File "hang.py", line 7, in main
+              async with asyncio.TaskGroup() as group:
+          'Task-22', 'Task-23', 'Task-24' and 7 more await Lock 'lock', held by 'Task-2', 'Task-3', 'Task-4' and 7 more
+            File "hang.py", line 2, in client
+              async with lock:
+        """,
+        LOOK,
+    )
