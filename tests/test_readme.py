@@ -13,7 +13,7 @@ import pytest
 
 import virtualloop
 from virtualloop import VirtualLoop
-from virtualloop.schedules import Random, Recording, Replay
+from virtualloop.schedules import Exhaustive, Random, Recording, Replay
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -84,6 +84,7 @@ def test_examples_in_docstrings(example):
         "asyncio": asyncio,
         "virtualloop": virtualloop,
         "VirtualLoop": VirtualLoop,
+        "Exhaustive": Exhaustive,
         "Random": Random,
         "Recording": Recording,
         "Replay": Replay,
@@ -106,6 +107,9 @@ def test_public_functions_have_examples():
         "_inside.advance",
         "_inside.run_until_idle",
         "_inside.choose",
+        "_explore.explore",
+        "_explore.explored",
+        "schedules.Exhaustive",
         "schedules.Schedule",
         "schedules.Random",
         "schedules.Replay",

@@ -1,3 +1,4 @@
+import itertools
 import random
 
 import pytest
@@ -5,13 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import Always
-from virtualloop import Schedule, VirtualLoopError
+from virtualloop import Schedule, VirtualLoopError, _token
 from virtualloop.schedules import (
     CROWD,
     HOLD_RATES,
     LATE_RATES,
     TASK_RATES,
+    Attempt,
     Choice,
+    Exhaustive,
+    Few,
     Plain,
     Random,
     Recording,
@@ -39,7 +43,7 @@ def test_the_same_seed_answers_the_same():
 
 def test_a_seed_means_the_same_for_ever():
     """Pinned: these change only with a note in the changelog, since recorded seeds would mean other runs."""
-    assert answers(Random(3), rounds=3) == [1, 1, 1, 0, 0, 5, 0, 0, 0, 0, 1, 1, 0, 1, 0, 1, 1, 7]
+    assert answers(Random(3), rounds=3) == [0, 0, 1, 0, 1, 5, 0, 1, 0, 0, 0, 1, 1, 0, 2, 1, 0, 7]
 
 
 @given(st.integers(), st.lists(st.tuples(st.integers(2, 1000), st.sampled_from(["late", "hold", "task", "user"]))))
@@ -66,8 +70,8 @@ def test_rates_are_drawn_per_run():
 
     assert {schedule._task_rate for schedule in schedules} == set(TASK_RATES)
     assert 60 < sum(schedule.keeps_task_order for schedule in schedules) < 140
-    assert all(HOLD_RATES[0] <= schedule._hold_rate <= HOLD_RATES[1] for schedule in schedules)
-    assert all(LATE_RATES[0] <= schedule._late_rate <= LATE_RATES[1] for schedule in schedules)
+    assert all(HOLD_RATES[0] <= 1 - schedule._hold_from <= HOLD_RATES[1] for schedule in schedules)
+    assert all(LATE_RATES[0] <= 1 - schedule._late_from <= LATE_RATES[1] for schedule in schedules)
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, CROWD])
@@ -174,3 +178,127 @@ def test_reprs_name_what_was_given():
 def test_draws_only_what_any_generator_has():
     """random.Random(seed).random() gives the same numbers in every version of Python; randrange() does not."""
     assert random.Random("virtualloop order 7").random() == 0.08756576818943862
+
+
+def three_bits(schedule):
+    return tuple(schedule.choose(2, kind) for kind in ("hold", "late", "user"))
+
+
+def test_exhaustive_gives_every_schedule_once():
+    runs = [three_bits(schedule) for schedule in Exhaustive()]
+
+    assert runs[0] == (0, 0, 0)
+    assert sorted(runs) == sorted(itertools.product((0, 1), repeat=3))
+    assert [sum(run) for run in runs] == [0, 1, 1, 1, 2, 2, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "count"), [({"deviations": 0}, 1), ({"deviations": 1}, 4), ({"kinds": ["user"]}, 2)]
+)
+def test_exhaustive_keeps_its_bounds(bounds, count):
+    assert len([three_bits(schedule) for schedule in Exhaustive(**bounds)]) == count
+
+
+def test_exhaustive_follows_a_program_that_asks_more():
+    def program(schedule):
+        return tuple(schedule.choose(2, "hold") for _ in range(1 + schedule.choose(3, "user")))
+
+    assert len([program(schedule) for schedule in Exhaustive()]) == 2 + 4 + 8
+
+
+def test_exhaustive_finds_out_a_program_that_is_not_the_same_each_time():
+    rounds = itertools.count()
+
+    def explore():
+        for schedule in Exhaustive():
+            schedule.choose(2 + next(rounds), "hold")
+
+    with pytest.raises(ReplayError, match=r"choice 0 was recorded as 'hold' of 2, and the run asks for 'hold' of 3"):
+        explore()
+
+
+@pytest.mark.parametrize(("deviations", "error"), [(-1, ValueError), (1.0, TypeError), (True, TypeError)])
+def test_exhaustive_refuses_wrong_bounds(deviations, error):
+    with pytest.raises(error, match="deviations must"):
+        Exhaustive(deviations=deviations)
+
+
+def test_few_deviate_as_often_as_they_are_told():
+    for seed in range(50):
+        schedule = Few(seed, count=2, among=30)
+        moved = sum(schedule.choose(5, "hold") != 0 for _ in range(100))
+
+        assert 1 <= moved <= 2
+
+
+def test_few_of_a_kind_leave_the_others_alone():
+    schedule, alone = Few(1, count=1, among=10, kind="cancel", others=Random(7)), Random(7)
+    others = []
+    cancels = 0
+    for _ in range(50):
+        cancels += schedule.choose(2, "cancel")
+        others.append(schedule.choose(2, "hold"))
+
+    assert cancels == 1
+    assert others == [alone.choose(2, "hold") for _ in range(50)]
+
+
+def test_attempts_need_not_fit():
+    schedule = Attempt([1, 5, 1])
+
+    assert [schedule.choose(2, "hold") for _ in range(5)] == [1, 0, 1, 0, 0]
+
+
+def test_a_token_replays_and_says_what_it_was_recorded_with():
+    token = _token.encode([(0, 2, "late"), (1, 2, "hold")], order="io", lateness=20_000, program="main")
+    schedule = Replay(token)
+
+    assert (schedule.order, schedule.lateness) == ("io", 0.02)
+    assert (Recording(schedule).order, Recording(schedule).lateness) == ("io", 0.02)
+    assert [schedule.choose(2, kind) for kind in ("late", "hold", "hold")] == [0, 1, 0]
+
+
+def test_a_token_that_does_not_fit_names_both_labels():
+    token = _token.encode([(0, 2, "late"), (1, 2, "hold")], order="io", lateness=20_000, program="main")
+    schedule = Replay(token)
+    schedule.choose(2, "late")
+
+    with pytest.raises(
+        ReplayError, match=r"choice 1 was recorded as 'hold' of 2.* 'task' of 3\. The program has changed"
+    ):
+        schedule.choose(3, "task")
+
+
+def test_a_token_of_another_python_says_so(monkeypatch):
+    token = _token.encode([(1, 2, "hold")], order="io", lateness=20_000, program="main")
+    monkeypatch.setattr(_token, "python_version", lambda: "3.99")
+
+    with pytest.raises(ReplayError, match=r"recorded on Python 3\.\d+, and this is 3\.99"):
+        Replay(token).choose(3, "task")
+
+
+@given(st.randoms(use_true_random=False))
+def test_a_generator_drives_the_schedule(generator):
+    answers = [Random(generator).choose(2, "hold") for _ in range(10)]
+
+    assert set(answers) <= {0, 1}
+
+
+def test_small_draws_are_small_answers():
+    """So that hypothesis, which makes draws small, makes the run plain."""
+
+    class Least(random.Random):
+        def random(self):
+            return 0.0
+
+    schedule = Random(Least())
+
+    assert [
+        schedule.choose(n, kind) for n, kind in [(2, "hold"), (2, "late"), (9, "task"), (999, "task"), (7, "user")]
+    ] == [
+        0,
+        0,
+        0,
+        0,
+        0,
+    ]

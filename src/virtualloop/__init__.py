@@ -15,10 +15,16 @@ from virtualloop._loop import VirtualLoop as VirtualLoop
 from virtualloop.schedules import Schedule as Schedule
 
 if TYPE_CHECKING:
+    from virtualloop._explore import Exploration as Exploration
+    from virtualloop._explore import Failure as Failure
+    from virtualloop._explore import explore as explore
+    from virtualloop._explore import explored as explored
     from virtualloop.trace import Trace as Trace
 
 __all__ = [
     "DeadlockError",
+    "Exploration",
+    "Failure",
     "LivelockError",
     "Schedule",
     "Trace",
@@ -27,12 +33,17 @@ __all__ = [
     "VirtualLoopError",
     "advance",
     "choose",
+    "explore",
+    "explored",
     "note",
     "run_until_idle",
 ]
 
 # Where a name comes from that is not needed to run a loop: it is imported when it is first asked for.
-_LATER = {"Trace": "virtualloop.trace"}
+_LATER = {
+    **dict.fromkeys(["Exploration", "Failure", "explore", "explored"], "virtualloop._explore"),
+    "Trace": "virtualloop.trace",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -33,7 +33,7 @@ from contextvars import Context, copy_context
 from heapq import heappop, heappush
 from itertools import repeat
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, cast, get_args
 
 from virtualloop._clock import EPOCH, TICKS_PER_SECOND, Clock, span_in_ticks
 from virtualloop._errors import DeadlockError, LivelockError
@@ -55,7 +55,7 @@ from virtualloop._tasks import (
 )
 from virtualloop._threads import Threads, others
 from virtualloop._timers import Timers
-from virtualloop.schedules import PLAIN, Random, Schedule, answers_of, check_schedule
+from virtualloop.schedules import PLAIN, Random, Schedule, answers_of, check_schedule, terms_of
 
 if TYPE_CHECKING:
     from virtualloop._recorder import Recorder
@@ -108,11 +108,12 @@ class VirtualLoop(Services):
     """An asyncio event loop with virtual time and, given a seed, another order of events.
 
     Arguments:
-        seed: an integer, or a random.Random to draw one from. The same seed is the same run, on every machine.
+        seed: an integer; the same seed is the same run, on every machine. Or a random.Random to draw everything from,
+            which lets hypothesis find a run and shrink it.
         schedule: whatever answers the loop's questions, instead of a seed; see `virtualloop.schedules`.
         order: what may vary. "fifo": nothing; asyncio's own order. "timing": how long things take. "io": also when
-            timers and results of threads come in. "tasks": also which task resumes next. Without it, "tasks" with a
-            seed or a schedule, else "fifo".
+            timers and results of threads come in. "tasks": also which task resumes next. Without it, what the schedule
+            was recorded with, "tasks" with a seed or another schedule, else "fifo".
         lateness: how late an event may come in, in seconds.
         start: the clock's first reading, in seconds.
         spin_limit: how many steps of polling at one instant are a LivelockError.
@@ -184,16 +185,20 @@ class VirtualLoop(Services):
         trace: Trace | None = None,
     ) -> None:
         # The defaults need no check, and most loops of a test suite are made with them.
+        recorded_order = recorded_lateness = None
         if seed is not None:
             if schedule is not None:
                 raise ValueError("seed and schedule exclude each other: pass schedule=Random(seed) or the seed alone")
-            seed = _checked_seed(seed)
-        if schedule is not None:
+            schedule = Random(seed)
+        elif schedule is not None:
             check_schedule(schedule)
+            recorded_order, recorded_lateness = terms_of(schedule)
         if order is None:
-            order = "fifo" if seed is None and schedule is None else "tasks"
+            order = "fifo" if schedule is None else cast("Order", recorded_order or "tasks")
         elif order not in get_args(Order):
             raise ValueError(f"order must be one of {', '.join(get_args(Order))}, not {order!r}")
+        if lateness is LATENESS and recorded_lateness is not None:
+            lateness = recorded_lateness
         if lateness is not LATENESS:
             self._lateness = span_in_ticks(lateness, argument="lateness")
         if spin_limit is not SPIN_LIMIT:
@@ -209,11 +214,9 @@ class VirtualLoop(Services):
         # Where callbacks are queued: a deque, or the list inside the loose queue; and what tells how many there are.
         self._ready: Any = deque()
         self._queue: Any = self._ready
-        if seed is not None:
-            schedule = Random(seed)
         if schedule is not None or order != "fifo":
             self._vary(order, PLAIN if schedule is None else schedule)
-        self._seed = seed
+        self._seed = None if isinstance(seed, random.Random) else seed
         if trace is not None:
             self._keep_record(trace)
         self._closed = False
@@ -267,7 +270,7 @@ class VirtualLoop(Services):
 
     @property
     def seed(self) -> int | None:
-        """The seed of this loop, or None."""
+        """The seed of this loop; None without one, and with a random.Random."""
         return self._seed
 
     @property
@@ -1153,14 +1156,6 @@ def _stop_loop_of(future: asyncio.Future[Any]) -> None:
         # It is on its way out of the loop already.
         return
     future.get_loop().stop()
-
-
-def _checked_seed(seed: object) -> int:
-    if isinstance(seed, random.Random):
-        return seed.getrandbits(64)
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(f"seed must be an integer or a random.Random, not {seed!r}")
-    return seed
 
 
 def _checked_limit(limit: object, argument: str) -> int:

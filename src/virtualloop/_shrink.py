@@ -1,0 +1,86 @@
+"""How a failing run is made small: fewer deviations first, then smaller ones.
+
+Owns the strategy and nothing else: what a run is, and whether it still fails in the same way, is for the caller to say.
+
+A run is a list of answers, of which those other than 0 are deviations. Taking one away changes what the program asks
+from there on, so a candidate is only a proposal: the caller runs it, and gives back the answers of the run that came of
+it. A candidate is kept if the run fails in the same way and is simpler, so the result is never worse than the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+__all__ = ["deviations", "shrink"]
+
+#: Runs a candidate; returns the answers of the run if it failed in the same way, else None.
+Attempt = Callable[[Sequence[int]], Sequence[int] | None]
+
+#: How many questions may disappear with a deviation: a held event is asked about again each time another one comes in.
+MAX_CUT = 3
+
+
+def deviations(answers: Sequence[int]) -> list[int]:
+    """Return the positions of the answers other than 0."""
+    return [position for position, answer in enumerate(answers) if answer]
+
+
+def shrink(answers: Sequence[int], attempt: Attempt, *, attempts: int) -> Sequence[int]:
+    """Return the simplest failing answers that are found within so many attempts, starting from failing ones."""
+    best = answers
+    left = attempts
+    tried = {_trimmed(answers)}
+    progress = True
+    while progress:
+        progress = False
+        for candidate in _candidates(best):
+            key = _trimmed(candidate)
+            if key in tried:
+                continue
+            if not left:
+                return best
+            tried.add(key)
+            left -= 1
+            result = attempt(candidate)
+            if result is not None and _weight(result) < _weight(best):
+                best = result
+                tried.add(_trimmed(result))
+                progress = True
+                break
+    return best
+
+
+def _weight(answers: Sequence[int]) -> tuple[int, int, list[int]]:
+    """Return what makes a run simple: few deviations, small ones, and early ones."""
+    positions = deviations(answers)
+    return len(positions), sum(answers[position] for position in positions), positions
+
+
+def _trimmed(answers: Sequence[int]) -> tuple[int, ...]:
+    end = max(deviations(answers), default=-1) + 1
+    return tuple(answers[:end])
+
+
+def _candidates(answers: Sequence[int]) -> Iterator[list[int]]:
+    """Propose simpler answers, those that would save most first."""
+    positions = deviations(answers)
+    # Without a part of the deviations: all, halves, quarters, down to single ones. Later ones go first, because they
+    # leave the questions before them as they are.
+    size = len(positions)
+    while size:
+        for end in range(len(positions), 0, -size):
+            candidate = list(answers)
+            for position in positions[max(end - size, 0) : end]:
+                candidate[position] = 0
+            yield candidate
+        size //= 2
+    # Without a deviation and the questions that came of it, so that those behind stay where they belong.
+    for position in reversed(positions):
+        for cut in range(1, MAX_CUT + 1):
+            yield [*answers[:position], *answers[position + cut :]]
+    for position in reversed(positions):
+        answer = answers[position]
+        for smaller in sorted({1, answer // 2, answer - 1} - {0, answer}):
+            candidate = list(answers)
+            candidate[position] = smaller
+            yield candidate

@@ -1,0 +1,196 @@
+"""One run of a program, kept apart from all others, and what counts as its failure.
+
+Owns the conditions under which a program is tried: the same for each run, so that its schedule is all that decides it.
+Knows nothing of which schedules are tried, and why.
+
+A run may also have a task cancelled wherever it awaits something, as a timeout or a user who gives up would do. Two
+moments matter: when it has just begun to wait, and when it was woken and has not yet run, where what it was handed may
+get lost. In both the schedule is asked.
+
+A run fails if its main coroutine raises, if nothing can run any more, if it spins without end, and if an exception
+reaches the loop's exception handler, which is also where exceptions go that nobody retrieves. The last are only found
+when the task that holds them is gone, so the garbage of a run is collected before its verdict; that is also why the
+collector is off while a run lasts: else it would be the collector's state that says when objects are gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import random
+import traceback
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from virtualloop._errors import VirtualLoopError
+from virtualloop._loop import VirtualLoop
+from virtualloop._services import _MACHINERY
+
+__all__ = ["CancellingLoop", "Program", "TrialLoop", "controlled", "is_verdict", "key", "run"]
+
+Program = Callable[[], Coroutine[Any, Any, Any]]
+
+#: Exceptions by which a test says that it cannot be run at all, or that hypothesis has to go on with other data: by
+#: name, because these frameworks may not be installed. They end an exploration and are no failure.
+NO_VERDICT = frozenset({"SkipTest", "Skipped", "UnsatisfiedAssumption"})
+#: Exceptions that are a failure although they are none of Exception's.
+VERDICTS = frozenset({"CancelledError", "Failed", "XFailed", "BaseExceptionGroup"})
+
+
+class TrialLoop(VirtualLoop):
+    """A loop that keeps what would be logged."""
+
+    reported: list[dict[str, Any]] = []  # noqa: RUF012  # replaced, see run(): __init__ would cost each run
+    # Whether a task was cancelled because the schedule said so.
+    has_cancelled = False
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        """Keep the error that `context` describes."""
+        self.reported.append(context)
+
+
+class CancellingLoop(TrialLoop):
+    """A loop that asks, wherever certain tasks wait, whether to cancel them."""
+
+    def __init__(self, *, chosen: Callable[[asyncio.Task[Any]], bool], **options: Any) -> None:
+        super().__init__(**options)
+        self._chosen = chosen
+
+    def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> asyncio.Handle:  # type: ignore[override]  # whatever the callback takes
+        """Queue the callback; in place of a step of one of these tasks, one that asks."""
+        handle: Any = super().call_soon(callback, *args, context=context)
+        if handle is None and self._chosen(callback.__self__):
+            context, _, argument = self._ready[-1]
+            self._ready[-1] = (context, CancellableStep(self, callback), argument)
+        return handle  # type: ignore[no-any-return]  # None, for a step
+
+    def ask(self, task: asyncio.Task[Any]) -> None:
+        """Cancel the task here, if the schedule says so."""
+        if not task.done() and self._choose(2, "cancel"):
+            self.has_cancelled = True
+            task.cancel()
+
+
+class CancellableStep:
+    """A step of a task, with a question before and after it."""
+
+    __slots__ = ("__self__", "_loop", "_step")
+
+    def __init__(self, loop: CancellingLoop, step: Any) -> None:
+        self.__self__ = step.__self__
+        self._loop = loop
+        self._step = step
+
+    def __call__(self, *args: Any) -> None:
+        task = self.__self__
+        self._loop.ask(task)
+        self._step(*args)
+        self._loop.ask(task)
+
+
+# People read these names in the repr of the loop.
+for _cls in (TrialLoop, CancellingLoop):
+    _cls.__name__ = _cls.__qualname__ = "VirtualLoop"
+
+
+@contextmanager
+def controlled() -> Iterator[None]:
+    """Have the garbage collector and the random module's state restored after some runs."""
+    state = random.getstate()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        if enabled:
+            gc.enable()
+
+
+def run(program: Program, make_loop: Callable[[], TrialLoop]) -> BaseException | None:
+    """Run `program()` on a new loop; return what it failed with, or None. To be called within `controlled()`.
+
+    The random module starts from the same state in each run, and what a run puts into context variables stays there.
+    """
+    random.seed(0)
+    loop = make_loop()
+    reported = loop.reported = []
+    failure: BaseException | None = None
+    try:
+        try:
+            _run_main(loop, program)
+        except BaseException as exc:
+            if not is_verdict(exc):
+                raise
+            # Who awaits a task that was cancelled is cancelled, too: that is no fault of the program.
+            failure = None if loop.has_cancelled and isinstance(exc, asyncio.CancelledError) else exc
+        try:
+            _tear_down(loop)
+        except BaseException as exc:
+            if not is_verdict(exc):
+                raise
+            failure = failure or exc
+    finally:
+        loop.close()
+    if failure is None:
+        del loop
+        gc.collect(0)
+        if reported:
+            failure = _as_exception(reported[0])
+    return failure
+
+
+def is_verdict(exc: BaseException) -> bool:
+    """Return whether this exception says that the program is wrong."""
+    names = {cls.__name__ for cls in type(exc).__mro__}
+    return not names & NO_VERDICT and (isinstance(exc, Exception) or bool(names & VERDICTS))
+
+
+def _run_main(loop: VirtualLoop, program: Program) -> None:
+    context = contextvars.copy_context()
+    coro = context.run(program)
+    if not asyncio.iscoroutine(coro):
+        raise TypeError(f"main must be a function that returns a coroutine, and it returned {coro!r}")
+    loop.run_until_complete(loop.create_task(coro, context=context))
+
+
+def _tear_down(loop: VirtualLoop) -> None:
+    """Cancel and close what is left, as asyncio.run() does."""
+    left = asyncio.all_tasks(loop)
+    if left:
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        for task in left:
+            if not task.cancelled() and task.exception() is not None:
+                loop.call_exception_handler(
+                    {
+                        "message": "unhandled exception during asyncio.run() shutdown",
+                        "exception": task.exception(),
+                        "task": task,
+                    }
+                )
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor())
+
+
+def _as_exception(context: dict[str, Any]) -> BaseException:
+    exception = context.get("exception")
+    message = context.get("message") or "an error that nobody handled"
+    if not isinstance(exception, BaseException):
+        return VirtualLoopError(message)
+    exception.add_note(f"It came to the loop's exception handler, not out of main: {message}")
+    return exception
+
+
+def key(exc: BaseException) -> tuple[Any, ...]:
+    """Return what two failures have in common if they are the same: type of exception, and the place that raised it."""
+    if isinstance(exc, BaseExceptionGroup):
+        return (type(exc).__qualname__, frozenset(key(each) for each in exc.exceptions))
+    place: tuple[str, int] | None = None
+    for frame, line in traceback.walk_tb(exc.__traceback__):
+        if not frame.f_code.co_filename.startswith(_MACHINERY):
+            place = frame.f_code.co_filename, line
+    return (type(exc).__qualname__, place)
