@@ -37,8 +37,8 @@ def output(name, *options, **environment):
 # run on this version of Python, or in debug mode, than elsewhere.
 LOST_UPDATE = """\
 Account on stock asyncio: 5 runs pass.
-Account on VirtualLoop: seed 1 is the first that fails.
-Seed 1, replayed three times, is the same run each time:
+Account on VirtualLoop: seed 2 is the first that fails.
+Seed 2, replayed three times, is the same run each time:
   at 30 ms Ann reads 100
   at 40 ms Bob reads 100
   at 40 ms Ann writes 120
@@ -46,7 +46,7 @@ Seed 1, replayed three times, is the same run each time:
   the balance is 103, not 123
 LockedAccount on VirtualLoop: 200 seeds pass.
 To replay the failure in a test:
-  with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed=1, order="io")) as runner: runner.run(two_deposits(Account))
+  with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed=2, order="io")) as runner: runner.run(two_deposits(Account))
 """
 
 

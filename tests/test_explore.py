@@ -392,8 +392,7 @@ def test_a_failure_is_made_small():
     def size(token):
         return sum(answer != 0 for answer, _, _ in _token.decode(token).choices)
 
-    assert size(failure.token) < 8
-    assert size(large.token) > 20
+    assert 2 * size(failure.token) <= size(large.token)
 
 
 @pytest.mark.parametrize(("main", "order"), [(lost_update, None), (stale_reply, None), (overtaken, "tasks")])

@@ -43,7 +43,7 @@ def test_the_same_seed_answers_the_same():
 
 def test_a_seed_means_the_same_for_ever():
     """Pinned: these change only with a note in the changelog, since recorded seeds would mean other runs."""
-    assert answers(Random(3), rounds=3) == [0, 0, 1, 0, 1, 5, 0, 1, 0, 0, 0, 1, 1, 0, 2, 1, 0, 7]
+    assert answers(Random(3), rounds=3) == [0, 0, 0, 0, 0, 5, 0, 1, 0, 0, 0, 1, 1, 1, 0, 1, 0, 7]
 
 
 @given(st.integers(), st.lists(st.tuples(st.integers(2, 1000), st.sampled_from(["late", "hold", "task", "user"]))))

@@ -36,8 +36,8 @@ ROUND = 256
 #: What part of the remaining budget a level of the tree may take, to be seen through.
 LARGEST_LEVEL = 0.5
 #: Each so many random runs, one varies only how long things take, and one has few deviations, up to so many.
-TIMING_EACH = 4
-FEW_EACH = 3
+TIMING_EACH = 8
+FEW_EACH = 6
 MOST_OF_FEW = 4
 #: How many seeds are left between two explorations with neighbouring seeds: more than anyone will run.
 SEEDS_APART = 1_000_000

@@ -35,8 +35,11 @@ __all__ = ["Choice", "Exhaustive", "Random", "Recording", "Replay", "ReplayError
 #: these a rate below 0.8 holds none for long; at a rate above 0.9 hardly any event is punctual.
 HOLD_RATES = (0.3, 0.95)
 #: How often the clock passes one more deadline, drawn once per run between these two. It is asked at each turn of the
-#: loop: where deadlines are close together, several have to pass for one that matters to be late by much.
-LATE_RATES = (0.05, 0.75)
+#: loop, so at a higher rate each busy period would end as late as it may; at a lower one few runs are late at all.
+LATE_RATES = (0.1, 0.6)
+#: How often the clock passes yet another deadline when it has just passed one: whatever took so long may have taken
+#: longer, and what a program does after 30 ms may need ten deadlines to have passed, not one.
+LATER_RATES = (0.3, 0.95)
 #: How often another task than the oldest runs, one of these per run. Half of the runs reorder no task, because most
 #: races need late events and order in the queue, and reordering everything else drowns them.
 TASK_RATES = (0.0, 0.0, 0.2, 0.7)
@@ -99,6 +102,9 @@ class Random:
         self._hold_from = 1 - (low + (high - low) * draw())
         low, high = LATE_RATES
         self._late_from = 1 - (low + (high - low) * draw())
+        low, high = LATER_RATES
+        self._later_from = 1 - (low + (high - low) * draw())
+        self._was_late = False
         self._task_rate = TASK_RATES[int(draw() * len(TASK_RATES))]
         # In a crowd: questions to be answered with 0 before the next draw.
         self._skip = 0
@@ -114,7 +120,8 @@ class Random:
         if kind == "hold":
             return 1 if self._order() >= self._hold_from else 0
         if kind == "late":
-            return 1 if self._order() >= self._late_from else 0
+            self._was_late = self._order() >= (self._later_from if self._was_late else self._late_from)
+            return 1 if self._was_late else 0
         if kind == "cancel":
             return 0  # Whoever wants a cancellation says which: at any rate, few runs would have but one.
         if kind == "task":
