@@ -58,12 +58,12 @@ class CancellingLoop(TrialLoop):
         super().__init__(**options)
         self._chosen = chosen
 
-    def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> asyncio.Handle:  # type: ignore[override]  # whatever the callback takes
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]  # whatever the callback takes
         """Queue the callback; in place of a step of one of these tasks, one that asks."""
         handle: Any = super().call_soon(callback, *args, context=context)
         if handle is None and self._chosen(callback.__self__):
-            context, _, argument = self._ready[-1]
-            self._ready[-1] = (context, CancellableStep(self, callback), argument)
+            context, _, *rest = self._ready[-1]
+            self._ready[-1] = (context, CancellableStep(self, callback), *rest)
         return handle  # type: ignore[no-any-return]  # None, for a step
 
     def ask(self, task: asyncio.Task[Any]) -> None:
