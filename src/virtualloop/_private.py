@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from asyncio import selector_events
+from typing import Any
 
 __all__ = ["ATTRIBUTES", "ThreadSafeHandle", "get_running_loop", "is_debug_mode", "logger", "set_running_loop"]
 
@@ -39,12 +41,69 @@ def is_debug_mode() -> bool:
     return asyncio.coroutines._is_debug_mode()  # type: ignore[attr-defined,no-any-return]  # not in the stub
 
 
+#: The loop whose networking methods VirtualLoop has, too, and its transports.
+StockLoop: Any = asyncio.SelectorEventLoop
+StreamTransport: Any = selector_events._SelectorSocketTransport  # type: ignore[attr-defined]  # not in the stub
+DatagramTransport: Any = selector_events._SelectorDatagramTransport  # type: ignore[attr-defined]  # not in the stub
+
+#: The methods that VirtualLoop has from stock asyncio's selector loop, with sockets in memory below them: those that
+#: are given a socket, and those that make one or work with what the others have made.
+BORROWED = {
+    "connect_accepted_socket": "given a socket",
+    "create_connection": "given a socket",
+    "create_datagram_endpoint": "given a socket",
+    "create_server": "given a socket",
+    "create_unix_connection": "given a socket",
+    "create_unix_server": "given a socket",
+    "sock_accept": "given a socket",
+    "sock_connect": "given a socket",
+    "sock_recv": "given a socket",
+    "sock_recv_into": "given a socket",
+    "sock_recvfrom": "given a socket",
+    "sock_recvfrom_into": "given a socket",
+    "sock_sendall": "given a socket",
+    "sock_sendfile": "given a socket",
+    "sock_sendto": "given a socket",
+    "sendfile": "",
+    "start_tls": "",
+    "_accept_connection": "",
+    "_accept_connection2": "",
+    "_check_sendfile_params": "",
+    "_connect_sock": "",
+    "_create_connection_transport": "",
+    "_create_server_getaddrinfo": "",
+    "_ensure_fd_no_transport": "",
+    "_ensure_resolved": "",
+    "_make_datagram_transport": "",
+    "_make_socket_transport": "",
+    "_make_ssl_transport": "",
+    "_sendfile_fallback": "",
+    "_sendfile_native": "",
+    "_sock_accept": "",
+    "_sock_connect": "",
+    "_sock_connect_cb": "",
+    "_sock_read_done": "",
+    "_sock_recv": "",
+    "_sock_recv_into": "",
+    "_sock_recvfrom": "",
+    "_sock_recvfrom_into": "",
+    "_sock_sendall": "",
+    "_sock_sendfile_fallback": "",
+    "_sock_sendto": "",
+    "_sock_write_done": "",
+    "_start_serving": "",
+}
+
 #: Attributes of asyncio's and threading's objects, and why each one is used.
 ATTRIBUTES = {
     "_get_running_loop": "see above",
     "_set_running_loop": "see above",
     "_is_debug_mode": "see above",
     "_ThreadSafeHandle": "see above",
+    "_SelectorSocketTransport": "see above",
+    "_SelectorDatagramTransport": "see above",
+    "_sock_fd": "these transports: what tells them apart, and the same in each run",
+    "_ensure_fd_no_transport": "one of BORROWED: refuses a socket that a transport uses",
     "_callback": "Handle: whoever runs a handle has to read what it holds; cancel() empties it",
     "_args": "Handle: as _callback",
     "_context": "Handle: as _callback",

@@ -21,10 +21,10 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Size
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
 
+from virtualloop._borrowed import Borrowed
 from virtualloop._private import get_running_loop, is_debug_mode, logger
 from virtualloop._signals import Signals, check_signal
 from virtualloop._threads import Threads
-from virtualloop._unsupported import Outside
 
 if TYPE_CHECKING:
     from virtualloop._recorder import Recorder
@@ -73,7 +73,7 @@ class NothingToDo(Coroutine[Any, Any, None]):
 NOTHING_TO_DO = NothingToDo()
 
 
-class Services(Outside):
+class Services(Borrowed):
     """The part of VirtualLoop that has nothing to do with time and order."""
 
     # The loop's: what is ready to run.
@@ -113,6 +113,8 @@ class Services(Outside):
     def _close_services(self) -> None:
         if self._signals is not None:
             self._signals.clear()
+        if self._network is not None:
+            self._network.close()
         self._closed = True
         self._checked = True
         self._executor_shutdown_called = True

@@ -1,0 +1,94 @@
+"""Real sockets that a program made and handed to the loop.
+
+Owns what is taken over from them: the address that they were bound to, whether they listen, and which are two ends of
+one pair. Nothing else is asked of the real thing.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+from virtualloop.network import _names
+from virtualloop.network._faces import MemorySocket, endpoint_of, stand_for
+
+if TYPE_CHECKING:
+    from virtualloop.network import Network
+    from virtualloop.network._endpoint import Endpoint
+
+__all__ = ["Adoption"]
+
+# Options of the real socket that the endpoint needs to know: (level, option).
+_KEPT = [(socket.SOL_SOCKET, socket.SO_REUSEADDR)]
+if hasattr(socket, "SO_REUSEPORT"):
+    _KEPT.append((socket.SOL_SOCKET, socket.SO_REUSEPORT))
+
+
+class Adoption:
+    """The adopted sockets of one network."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        # The other ends of pairs of which one end was handed in, each with what tells that one from others.
+        self._twins: list[tuple[Any, Endpoint]] = []
+
+    def adopt(self, sock: socket.socket) -> None:
+        """Have a real socket stand for one in memory; one that does already, or is closed, stays as it is."""
+        if isinstance(sock, MemorySocket) or socket.socket.fileno(sock) == -1 or _is_tls(sock):
+            return
+        endpoint = endpoint_of(sock)
+        if endpoint is None or endpoint.network is not self._network:
+            stand_for(sock, self._endpoint_for(sock))
+
+    def _endpoint_for(self, sock: socket.socket) -> Endpoint:
+        # What the real thing says, whatever the object's own class is by now.
+        address = socket.socket.getsockname(sock)
+        try:
+            peer = socket.socket.getpeername(sock)
+        except OSError:
+            peer = None
+        if peer is not None:
+            return self._end_of_pair(sock, address, peer)
+        endpoint = self._network.make_endpoint(sock.family, sock.type, sock.proto)
+        if sock.family in _names.ANY:
+            for level, option in _KEPT:
+                endpoint.setsockopt(level, option, socket.socket.getsockopt(sock, level, option))
+            if sock.family == socket.AF_INET6:
+                v6only = socket.IPPROTO_IPV6, socket.IPV6_V6ONLY
+                endpoint.setsockopt(*v6only, socket.socket.getsockopt(sock, *v6only))
+            if address[1]:
+                endpoint.host.add_alias(address[0])
+                endpoint.take(address[0], address[1])
+        elif address:
+            endpoint.local = address
+            self._network.paths.add(endpoint, address)
+        if sock.type == socket.SOCK_STREAM and socket.socket.getsockopt(sock, socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            endpoint.listen()
+        return endpoint
+
+    def _end_of_pair(self, sock: socket.socket, address: Any, peer: Any) -> Endpoint:
+        """Return one end of a connection that the program made, and keep the other end until it is handed in."""
+        if sock.family in _names.ANY:
+            # The two ends name each other.
+            key: Any = (sock.type, address, peer)
+            keys = [(sock.type, peer, address)]
+        else:
+            # They have no names, but were made one after the other.
+            key = os.fstat(socket.socket.fileno(sock)).st_ino
+            keys = [key - 1, key + 1]
+        for position, (twin_key, twin) in enumerate(self._twins):
+            if twin_key in keys and twin.type == sock.type:
+                del self._twins[position]
+                return twin
+        endpoint, twin = (self._network.make_endpoint(sock.family, sock.type, sock.proto) for _ in range(2))
+        endpoint.local, twin.local = address, peer
+        endpoint.pair_with(twin)
+        self._twins.append((key, twin))
+        return endpoint
+
+
+def _is_tls(sock: socket.socket) -> bool:
+    import ssl  # noqa: PLC0415  # asyncio has imported it, where there is one
+
+    return isinstance(sock, ssl.SSLSocket)

@@ -1,0 +1,86 @@
+"""A connection that is being made.
+
+Owns the way from connect() to a listener and back, over links that take time or are not free.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING, Any
+
+from virtualloop._clock import TICKS_PER_SECOND
+
+if TYPE_CHECKING:
+    from virtualloop.network import Network
+    from virtualloop.network._endpoint import Endpoint
+    from virtualloop.network._hosts import Host
+
+__all__ = ["Handshake"]
+
+
+class Handshake:
+    """Ask for a connection from `sock` to `address` and `port` of the host `there`."""
+
+    def __init__(self, network: Network, sock: Endpoint, there: Host, address: str, port: int) -> None:
+        self._network = network
+        self._sock = sock
+        self._there = there
+        self._address = address
+        self._port = port
+        self._out = network.link_between(sock.host, there)
+        self._back = network.link_between(there, sock.host)
+        self._timeout: Any = None
+        if self._out.is_perfect and self._back.is_perfect:
+            self._answer(self._listener())
+        else:
+            self._ask()
+
+    def __str__(self) -> str:
+        return f"{self._sock.label}->{self._network.label(self._there, self._address, self._port)}"
+
+    def _listener(self) -> Endpoint | None:
+        bound = self._there.bound_to(socket.SOCK_STREAM, self._sock.family, self._address, self._port)
+        return next((sock for sock in bound if sock.listens), None)
+
+    def _ask(self) -> None:
+        self._out.set_timer(self._out.tick_of(self, 0), self._asked)
+
+    def _asked(self) -> None:
+        if self._sock.closed:
+            return
+        if not self._out.is_open():
+            # It is asked again, until there is an answer or no more time.
+            self._wait(self._out, self._ask)
+            return
+        listener = self._listener()
+        self._back.set_timer(self._back.tick_of(self, 0), lambda: self._answered(listener))
+
+    def _answered(self, listener: Endpoint | None) -> None:
+        if self._sock.closed:
+            return
+        if not self._back.is_open():
+            self._wait(self._back, self._ask)
+            return
+        self._answer(listener)
+
+    def _wait(self, link: Any, resume: Any) -> None:
+        if self._timeout is None:
+            self._network.note(f"{self}: no answer")
+            end = self._network.loop._clock.tick + int(self._network.connect_timeout * TICKS_PER_SECOND)
+            self._timeout = self._network.set_timer(end, self._give_up)
+        link.when_open(resume)
+
+    def _give_up(self) -> None:
+        if self._sock.is_connecting:
+            self._sock.fail(errno.ETIMEDOUT)
+
+    def _answer(self, listener: Endpoint | None) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+        if not self._sock.is_connecting:
+            return
+        if listener is None or not listener.listens:
+            self._sock.fail(errno.ECONNREFUSED)
+        else:
+            self._sock.established(listener, self._there, (self._out, self._back))
