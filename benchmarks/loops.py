@@ -5,7 +5,7 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 
-from virtualloop import VirtualLoop
+from virtualloop import Trace, VirtualLoop
 from virtualloop.schedules import Random
 
 STOCK = "asyncio"
@@ -17,7 +17,8 @@ REORDERS = max(SEEDS, key=lambda seed: Random(seed)._task_rate)
 KEEPS = next(seed for seed in SEEDS if Random(seed).keeps_task_order)
 SEED_NOTE = (
     f"fifo has no seed. The others have seed {REORDERS}, the first that reorders tasks at the highest rate there is; "
-    f'"tasks, kept" is order "tasks" with seed {KEEPS}, the first that keeps their order, as half of the seeds do.'
+    f'"tasks, kept" is order "tasks" with seed {KEEPS}, the first that keeps their order, as half of the seeds do. '
+    '"trace" is fifo with a trace.'
 )
 
 OURS = {
@@ -26,6 +27,7 @@ OURS = {
     "io": partial(VirtualLoop, REORDERS, order="io"),
     "tasks": partial(VirtualLoop, REORDERS, order="tasks"),
     "tasks, kept": partial(VirtualLoop, KEEPS, order="tasks"),
+    "trace": lambda: VirtualLoop(trace=Trace()),
 }
 LOOPS = {STOCK: asyncio.new_event_loop, **OURS}
 

@@ -165,7 +165,14 @@ def shortfalls(results, floors):
     held = [
         (f"fifo, {name}", results[name]["fifo"], floor) for name, floor in floors["loop"].items() if name in results
     ]
+    held += [
+        (f"trace, as part of fifo, {name}", each["trace"] / each["fifo"], floors["trace"]["part of fifo"])
+        for name, each in results.items()
+        if name in PROGRAMS and isinstance(each["trace"], float)
+    ]
     for loop in OURS:
+        if loop == "trace":
+            continue
         own = floors["fifo" if loop == "fifo" else "seeded"]
         held += [(f"{loop}, {name}", each[loop], own["program"]) for name, each in results.items() if name in PROGRAMS]
         if results.keys() >= PROGRAMS.keys():
