@@ -42,6 +42,8 @@ LAYERS = [
     "_report",
     "_spins",
     "_chronicle",
+    "_timeline",
+    "_perfetto",
     "trace",
     "network._names",
     "network._watch",

@@ -79,8 +79,9 @@ async def main():
 
 
 @pytest.mark.parametrize("example", list(examples()))
-def test_examples_in_docstrings(example):
+def test_examples_in_docstrings(example, tmp_path):
     names = {
+        "directory": tmp_path,
         "asyncio": asyncio,
         "virtualloop": virtualloop,
         "VirtualLoop": VirtualLoop,

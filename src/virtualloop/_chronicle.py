@@ -106,6 +106,11 @@ class Chronicle:
             return Step(*step[:4], None, 0, step.awaits if ended else step.code)
         return step
 
+    @cached_property
+    def visible(self) -> list[int]:
+        """The numbers of the steps that are told."""
+        return [number for number in range(len(self.steps)) if not self.is_hidden(number)]
+
     # --- who ----------------------------------------------------------------------------------------------------------
 
     @property
@@ -244,6 +249,18 @@ class Chronicle:
         after = self.after[number]
         return "yields" if after is not None and self.steps[after].waker == number else "sleeps"
 
+    def rest(self, number: int) -> str:
+        """Return what a task waits for from this step on, in a word or two, or nothing."""
+        end = self._end(number)
+        return end.removeprefix("waits for ") if self.fate(number) == "waits" and end != "yields" else ""
+
+    def fate(self, number: int) -> str:
+        """Return how a step ended: "waits", "ends", "cancelled" or "raises"."""
+        awaits = self.steps[number].awaits
+        if not isinstance(awaits, str):
+            return "waits" if isinstance(self.steps[number].subject, int) else "ends"
+        return {"returned": "ends", "cancelled": "cancelled"}.get(awaits, "raises")
+
     # --- where --------------------------------------------------------------------------------------------------------
 
     def place(self, number: int) -> Place | None:
@@ -322,6 +339,12 @@ class Chronicle:
             case "note":
                 return f"note: {data[0]}"
         return " ".join(map(str, data))
+
+    def about(self, event: Event) -> int:
+        """Return the step that an event is about: the one that it led to, if its own is asyncio's business."""
+        if event.step == len(self.steps) or not self.is_hidden(event.step):
+            return event.step
+        return next(iter(self._led_to(event.step)), event.step)
 
     def _callback(self, number: int, subject: CodeType | str) -> str:
         """Return what the plain callback that runs in a step is to the reader."""

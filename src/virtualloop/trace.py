@@ -6,6 +6,8 @@ form of a trace has a module of its own, which is loaded when it is asked for.
 
 from __future__ import annotations
 
+from os import PathLike
+from pathlib import Path
 from typing import NamedTuple
 
 from virtualloop._chronicle import Chronicle
@@ -120,6 +122,38 @@ class Trace:
         if not isinstance(other, Trace):
             raise TypeError(f"other must be a Trace, not {other!r}")
         return self._chronicle().part(other._chronicle())
+
+    def to_html(self, path: str | PathLike[str]) -> None:
+        """Write the run as a timeline to look at in a browser: one file, which needs no other and no network.
+
+        Raises what opening the file raises.
+
+        Example:
+
+            trace = virtualloop.Trace()
+            with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed=7, trace=trace)) as runner:
+                runner.run(main())
+            trace.to_html(directory / "run.html")
+        """
+        from virtualloop._timeline import page  # noqa: PLC0415  # loaded when it is asked for
+
+        Path(path).write_text(page(self._chronicle()), encoding="utf-8", newline="\n")
+
+    def to_perfetto(self, path: str | PathLike[str]) -> None:
+        """Write the run as JSON that https://ui.perfetto.dev and chrome://tracing open.
+
+        Raises what opening the file raises.
+
+        Example:
+
+            trace = virtualloop.Trace()
+            with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed=7, trace=trace)) as runner:
+                runner.run(main())
+            trace.to_perfetto(directory / "run.json")
+        """
+        from virtualloop._perfetto import document  # noqa: PLC0415  # loaded when it is asked for
+
+        Path(path).write_text(document(self._chronicle()), encoding="utf-8", newline="\n")
 
     def _chronicle(self) -> Chronicle:
         recorder = self._recorder

@@ -1,0 +1,121 @@
+"""A trace in the JSON format of Chrome's trace viewer, which Perfetto opens.
+
+Owns that format: a lane for each task, slices for steps and waits, arrows from who woke to who was woken.
+
+In virtual time a step takes no time at all, and a slice of no length cannot be seen. So the steps of one instant are
+drawn out: a microsecond each, or as much as there is until the clock moves on.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from virtualloop._chronicle import Chronicle
+
+__all__ = ["document"]
+
+#: How much of a step's place its slice takes up, so that two of them in a row can be told apart.
+FILLED = 0.8
+
+#: The whole run is one process of Perfetto's.
+PID = 1
+
+
+def document(chronicle: Chronicle) -> str:
+    """Return the file's content."""
+    content = {
+        "displayTimeUnit": "ms",
+        "otherData": {"run": chronicle.heading()},
+        "traceEvents": _events(chronicle),
+    }
+    return json.dumps(content, separators=(",", ":"))
+
+
+def _events(chronicle: Chronicle) -> list[dict[str, Any]]:
+    shown = chronicle.visible
+    starts, lengths, end = _spread(chronicle, shown)
+    position = {number: k for k, number in enumerate(shown)}
+    tids: dict[object, int] = {}
+    tid_of = [
+        tids.setdefault(step.subject if isinstance(step.subject, int) else "callbacks", len(tids) + 1)
+        for step in map(chronicle.steps.__getitem__, shown)
+    ]
+    events: list[dict[str, Any]] = []
+    for k, number in enumerate(shown):
+        lane = {"pid": PID, "tid": tid_of[k]}
+        start, stop = starts[k], starts[k] + lengths[k]
+        args = {"did": "; ".join(chronicle.deeds(number)), "where": chronicle.where(number)}
+        place = chronicle.place(number)
+        if place is not None:
+            args["source"] = place.source
+        is_task = isinstance(chronicle.steps[number].subject, int)
+        name = chronicle.why(number) if is_task else chronicle.who(number)
+        if not is_task:
+            args["why"] = chronicle.why(number)
+        events.append({"ph": "X", "cat": "step", "name": name, "ts": start, "dur": lengths[k], **lane, "args": args})
+        if is_task and chronicle.fate(number) == "waits":
+            after = chronicle.after[number]
+            until = end if after is None else starts[position[after]]
+            name = chronicle.rest(number) or "yields"
+            if until > stop:
+                events.append({"ph": "X", "cat": "wait", "name": name, "ts": stop, "dur": until - stop, **lane})
+        cause = chronicle.cause(number)
+        if cause is not None and tid_of[position[cause]] != tid_of[k]:
+            source = position[cause]
+            arrow = {
+                "cat": "wake",
+                "name": "creates" if chronicle.is_first(number) else "wakes",
+                "id": number,
+                "pid": PID,
+            }
+            # Within the slice of the one who wakes, which is what the arrow is bound to.
+            events.append({"ph": "s", "ts": starts[source] + lengths[source] // 2, "tid": tid_of[source], **arrow})
+            events.append({"ph": "f", "bp": "e", "ts": start, "tid": tid_of[k], **arrow})
+    for event in chronicle.events:
+        at = next((position[n] for n in range(event.step, len(chronicle.steps)) if n in position), None)
+        moment = {"ph": "i", "name": chronicle.tell(event), "pid": PID, "ts": end if at is None else starts[at]}
+        moment |= {"cat": "deviation" if event.deviates else event.kind}
+        if event.kind in ("note", "user") and at is not None:
+            events.append({**moment, "s": "t", "tid": tid_of[at]})
+        else:
+            events.append({**moment, "s": "p", "tid": 0})
+    events.sort(key=lambda each: each["ts"])
+    for each in events:
+        for key in ("ts", "dur"):
+            if key in each:
+                each[key] /= 1000  # nanoseconds were exact; the format has microseconds
+    return [*_names(chronicle, tids), *events]
+
+
+def _spread(chronicle: Chronicle, shown: list[int]) -> tuple[list[int], list[int], int]:
+    """Return where the slice of each step begins and how long it is, and where the run ends, all in nanoseconds.
+
+    Counted from the beginning of the run: what the clock said then is a label, and too large for the format.
+    """
+    ticks = [chronicle.steps[number].tick for number in shown]
+    starts: list[int] = []
+    lengths: list[int] = []
+    k = 0
+    while k < len(ticks):
+        stop = k
+        while stop < len(ticks) and ticks[stop] == ticks[k]:
+            stop += 1
+        room = (ticks[stop] - ticks[k]) * 1000 if stop < len(ticks) else (stop - k) * 1000
+        slot = min(1000, max(room // (stop - k), 1))
+        for n in range(stop - k):
+            starts.append((ticks[k] - ticks[0]) * 1000 + min(n * slot, room))
+            lengths.append(max(int(slot * FILLED), 1))
+        k = stop
+    return starts, lengths, starts[-1] + 1000 if starts else 0
+
+
+def _names(chronicle: Chronicle, tids: dict[object, int]) -> list[dict[str, Any]]:
+    """Return what names the lanes, and keeps them in the order of their tasks."""
+    title = chronicle.title or "no loop yet"
+    named = [{"ph": "M", "name": "process_name", "pid": PID, "tid": 0, "args": {"name": title}}]
+    for lane, tid in tids.items():
+        name = chronicle.tasks[lane] if isinstance(lane, int) else lane
+        named.append({"ph": "M", "name": "thread_name", "pid": PID, "tid": tid, "args": {"name": name}})
+        named.append({"ph": "M", "name": "thread_sort_index", "pid": PID, "tid": tid, "args": {"sort_index": tid}})
+    return named

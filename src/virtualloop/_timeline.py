@@ -1,0 +1,88 @@
+"""A trace as one HTML file that needs nothing else: no network, no other file.
+
+Owns what the page is given to show. How it looks and what it does with a mouse is in `_timeline.html`, into which
+the steps go as JSON.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from importlib.resources import files
+from typing import Any
+
+from virtualloop._chronicle import Chronicle
+from virtualloop._recorder import Event
+
+__all__ = ["page"]
+
+#: The lane of whatever is no task.
+CALLBACKS = "callbacks"
+
+
+def page(chronicle: Chronicle) -> str:
+    """Return the page."""
+    template = files("virtualloop").joinpath("_timeline.html").read_text(encoding="utf-8")
+    # Nothing in a name or a message may end the script element that it stands in.
+    data = json.dumps(_data(chronicle), separators=(",", ":")).replace("<", "\\u003c")
+    title = html.escape(chronicle.title or "no loop yet")
+    return template.replace("{{title}}", title).replace("{{data}}", data)
+
+
+class _Texts:
+    """Texts by number: most of them occur again and again."""
+
+    def __init__(self) -> None:
+        self.all: dict[str, int] = {}
+
+    def number(self, text: str) -> int:
+        return self.all.setdefault(text, len(self.all))
+
+
+def _data(chronicle: Chronicle) -> dict[str, Any]:
+    texts = _Texts()
+    shown = chronicle.visible
+    position = {number: k for k, number in enumerate(shown)}
+    lanes: dict[object, int] = {}
+    steps = []
+    for number in shown:
+        step = chronicle.steps[number]
+        cause = chronicle.cause(number)
+        place = chronicle.place(number)
+        is_task = isinstance(step.subject, int)
+        lane = lanes.setdefault(step.subject if is_task else CALLBACKS, len(lanes))
+        steps.append(
+            [
+                step.tick,
+                lane,
+                -1 if cause is None else position[cause],
+                chronicle.fate(number),
+                int(chronicle.is_first(number)),
+                texts.number("" if is_task else chronicle.who(number)),
+                texts.number(chronicle.why(number)),
+                texts.number("; ".join(chronicle.deeds(number))),
+                texts.number(chronicle.rest(number)),
+                texts.number(chronicle.where(number)),
+                texts.number(place.source if place else ""),
+            ]
+        )
+    names = chronicle.tasks
+    return {
+        "title": chronicle.title,
+        "heading": chronicle.heading(),
+        "lanes": [names[lane] if isinstance(lane, int) else CALLBACKS for lane in lanes],
+        "callbacks": lanes.get(CALLBACKS, -1),
+        "steps": steps,
+        "events": [_event(chronicle, event, position) for event in chronicle.events],
+        "texts": list(texts.all),
+    }
+
+
+def _event(chronicle: Chronicle, event: Event, position: dict[int, int]) -> list[Any]:
+    inside = event.kind in ("note", "user") and event.step in position
+    number = event.step
+    while number < len(chronicle.steps) and number not in position:
+        number += 1
+    at = position.get(number, len(position))
+    about = position.get(chronicle.about(event), at)
+    return [at, about, event.tick, int(inside), int(event.deviates), chronicle.tell(event)]

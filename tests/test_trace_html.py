@@ -1,0 +1,184 @@
+"""The timeline: that the page is whole, and what it is given to show. How it looks, somebody has to look at."""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+
+import virtualloop
+from helpers import Always, opened, run
+from test_trace import PROGRAM, traced, two_of_us
+from virtualloop import Trace
+
+
+@pytest.fixture
+def page(tmp_path):
+    """Write a trace as HTML and return the page."""
+
+    def write(trace):
+        trace.to_html(tmp_path / "run.html")
+        return (tmp_path / "run.html").read_bytes().decode()
+
+    return write
+
+
+def data_of(page):
+    return json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def shown(data):
+    """Return who and what of each step that the page has."""
+    texts = data["texts"]
+    return [
+        (data["lanes"][lane], "; ".join(filter(None, [texts[why], texts[deeds]])))
+        for _, lane, _, _, _, _, why, deeds, *_ in data["steps"]
+    ]
+
+
+def test_the_page_needs_nothing_else(page):
+    found = []
+
+    class Parser(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            found.extend((tag, name, value) for name, value in attrs if name in ("src", "href", "action", "data"))
+
+    text = page(traced(two_of_us))
+    Parser().feed(text)
+
+    assert found == []
+    assert not re.search(r"https?:|@import|url\(|fetch\(|XMLHttpRequest|WebSocket|import\(", text)
+    assert "{{" not in text
+
+
+def test_the_page_has_what_the_text_has(page):
+    trace = traced(two_of_us, schedule=Always(1), order="io")
+    data = data_of(page(trace))
+    steps = [
+        re.split(r"  +", line[2:].strip())[1:3] for line in trace.lines() if "note:" not in line and line[0] != "*"
+    ]
+
+    assert shown(data) == [tuple(step) for step in steps]
+    assert [words for *_, deviates, words in data["events"] if deviates] == [d.text for d in trace.deviations]
+    assert data["heading"] == str(trace).partition("\n")[0]
+    assert data["title"] in page(trace)
+
+
+def test_causes_come_before_what_they_cause(page):
+    data = data_of(page(traced(two_of_us, 7)))
+
+    assert any(cause >= 0 for _, _, cause, *_ in data["steps"])
+    assert all(cause < k for k, (_, _, cause, *_) in enumerate(data["steps"]))
+
+
+def test_callbacks_share_a_lane(page):
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.call_soon(int)
+        loop.call_soon(lambda: virtualloop.note("in a callback"))
+        await asyncio.sleep(1)
+
+    data = data_of(page(traced(main)))
+
+    assert data["lanes"] == ["Task-1", "callbacks"]
+    assert data["callbacks"] == 1
+    assert [(at, about, inside) for at, about, _, inside, *_ in data["events"]] == [(2, 2, 1)]
+
+
+def test_nothing_in_a_name_or_a_message_can_end_the_script(page):
+    evil = "</script><script>alert(1)</script>"
+
+    async def main():
+        virtualloop.note(evil)
+        await asyncio.create_task(asyncio.sleep(0), name=evil)
+
+    text = page(traced(main))
+
+    assert evil not in text
+    assert text.count("</script>") == 2
+    assert evil in data_of(text)["lanes"]
+
+
+def test_a_page_of_nothing(page):
+    text = page(Trace())
+
+    assert data_of(text)["steps"] == []
+    assert "no loop yet" in text
+
+
+def test_an_event_after_the_last_step_is_at_the_end(page):
+    trace = Trace()
+
+    class Interrupt(Always):
+        def choose(self, n, kind):
+            if kind == "late":
+                virtualloop.note("out of any step")
+            return 0
+
+    with opened(schedule=Interrupt(0), order="timing", trace=trace) as loop:
+        task = loop.create_task(asyncio.sleep(1))
+        loop.call_later(1.01, int)
+        loop.advance(1.005)
+        loop.run_until_complete(task)
+    data = data_of(page(trace))
+
+    assert all(0 <= at <= len(data["steps"]) for at, *_ in data["events"])
+
+
+def test_a_timer_that_is_late_marks_the_task_that_it_resumes(page):
+    data = data_of(page(traced(two_of_us, schedule=Always(1), order="io")))
+    about = [
+        (shown(data)[about][0], words)
+        for _, about, *_, words in data["events"]
+        if " late" in words and "timer of" in words
+    ]
+
+    assert about
+    assert all(f"the timer of {who} " in words for who, words in about if "comes in" in words)
+
+
+def test_the_page_can_be_written_to_any_path(tmp_path):
+    trace = traced(two_of_us)
+    trace.to_html(str(tmp_path / "as string.html"))
+    trace.to_html(tmp_path / "as path.html")
+
+    assert (tmp_path / "as string.html").read_bytes() == (tmp_path / "as path.html").read_bytes()
+    with pytest.raises(FileNotFoundError):
+        trace.to_html(tmp_path / "missing" / "run.html")
+
+
+def test_the_same_run_is_the_same_files_in_every_process(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM + "\n    trace.to_html(sys.argv[1])\n    trace.to_perfetto(sys.argv[2])\n")
+    for seed in "123":
+        subprocess.run(
+            [sys.executable, program, tmp_path / f"{seed}.html", tmp_path / f"{seed}.json"],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PADDING": "x" * 1000 * int(seed)},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+
+    for kind in ("html", "json"):
+        assert len({(tmp_path / f"{seed}.{kind}").read_bytes() for seed in "123"}) == 1
+
+
+def test_a_long_run_stays_small(page):
+    """Ten thousand steps are read by a browser in no time: what is said again and again is there once."""
+
+    async def main():
+        async def work():
+            for _ in range(1000):
+                await asyncio.sleep(0.01)
+
+        await asyncio.gather(*[work() for _ in range(10)])
+
+    trace = Trace()
+    run(main, trace=trace)
+    text = page(trace)
+
+    assert len(data_of(text)["steps"]) > 10_000
+    assert len(text) < 1_000_000
