@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from helpers import run
 from quality.scenarios import SCENARIOS, wrong
-from virtualloop.schedules import Random, Recording, Replay
+from virtualloop import DeadlockError, explore
+from virtualloop.schedules import Replay
 
 LATENESS = 0.05
 #: Runs allowed for a failure; all but a few scenarios fail at the first.
@@ -47,43 +47,24 @@ async def within_limits(main):
         await main()
 
 
-def failure_of(main, run):
+def failure_on_stock(main, schedule):
+    """Return the type of what the run fails with, if it does; of what hangs, that of a deadlock."""
     try:
-        run(main)
+        with asyncio.Runner(loop_factory=lambda: StallingLoop(schedule.choose)) as runner:
+            runner.run(within_limits(main))
+    except TimeoutError:
+        return DeadlockError
     except (Exception, asyncio.CancelledError) as exc:
-        return exc
+        return type(exc)
     return None
-
-
-def run_stalling(main, choices):
-    with asyncio.Runner(loop_factory=lambda: StallingLoop(Replay(choices).choose)) as runner:
-        runner.run(within_limits(main))
-
-
-def failing_choices(main):
-    """Return what a seed chose in a run that failed, with as many pauses taken out as may be."""
-    recording = None
-
-    def fails(schedule):
-        return failure_of(main, lambda main: run(main, schedule=schedule, order="timing"))
-
-    for seed in range(1000):
-        recording = Recording(Random(seed))
-        if fails(recording):
-            break
-    choices = [choice.answer for choice in recording.choices]
-    for i in range(len(choices)):
-        fewer = [*choices[:i], 0, *choices[i + 1 :]]
-        if fails(Replay(fewer)):
-            choices = fewer
-    return choices
 
 
 @pytest.mark.parametrize(
     "scenario", [s for s in SCENARIOS if s.level == "timing"], ids=lambda scenario: scenario.__name__
 )
 def test_happens_on_stock_asyncio(scenario):
-    choices = failing_choices(wrong(scenario))
+    failure = explore(wrong(scenario), check=False).failure
+    on_stock = (failure_on_stock(wrong(scenario), Replay(failure.token)) for _ in range(TRIES))
 
-    assert 1 <= sum(choices) <= 5
-    assert any(failure_of(wrong(scenario), lambda main: run_stalling(main, choices)) for _ in range(TRIES))
+    assert failure.level == "timing"
+    assert type(failure.exception) in on_stock
