@@ -10,9 +10,10 @@ resumed. Nothing that is said depends on addresses, hashes or the machine, so th
 from __future__ import annotations
 
 import linecache
+import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import CodeType
 from typing import NamedTuple
 
@@ -41,6 +42,10 @@ TIMEOUTS = frozenset({"Timeout._on_timeout", "_release_waiter"})
 
 #: How the names of callbacks begin that hand over the result of a thread, asyncio's and this package's.
 THREADS = ("_chain_future.<locals>._set_state", "Threads.finished.<locals>")
+
+
+#: Where the callbacks are that let something come in over the network.
+NETWORK = str(Path(__file__).parent / "network") + os.sep
 
 
 class Place(NamedTuple):
@@ -74,6 +79,8 @@ class Chronicle:
     def __init__(self, recorder: Recorder, is_machinery: Callable[[CodeType], bool]) -> None:
         self._is_machinery = is_machinery
         self._names = dict(recorder.names)
+        #: The hosts of tasks by number, where the network has any.
+        self.hosts = dict(recorder.hosts)
         self._lines_of: dict[int, list[tuple[int, int, int | None]]] = {}
         self._hides: dict[int, bool] = {}
         #: What tells this chronicle from a later one of the same record.
@@ -82,6 +89,9 @@ class Chronicle:
         self._eager = set(recorder.eager)
         self.steps = [self._adapted(Step(*raw)) for raw in recorder.steps]
         self.events = [Event(*raw) for raw in recorder.events]
+        self._inside: dict[int, list[Event]] = {}
+        for event in self.events:
+            self._inside.setdefault(event.step, []).append(event)
         #: By step: the steps that it queued or set a timer for.
         self.caused: list[list[int]] = [[] for _ in self.steps]
         #: By step: the one before it of the same task, or None.
@@ -160,10 +170,13 @@ class Chronicle:
             if step.detail is not None:
                 return f"timer of {by}" if by else "timer"
             return f"queued by {by}" if by else "queued from outside"
+        over = " over the network" if self._is_sent(number) else ""
         if self.is_first(number):
-            return f"starts, created by {by}" if by else "starts"
+            return f"starts, created by {by}{over}" if by else "starts"
         timer = self.timer(number)
         own = cause is not None and self.steps[cause].subject == step.subject
+        if over and not step.detail:
+            return "woken by the network" if own or by is None else f"woken by {by}{over}"
         if timer is not None:
             kind = "timeout" if self._code_name(timer) in TIMEOUTS else "timer"
             by = f"its {kind}" if own else f"a {kind} of {by}" if by else f"a {kind}"
@@ -176,6 +189,15 @@ class Chronicle:
         if own:
             return "goes on" if timer is None else "wakes up" if by == "its timer" else "timed out"
         return f"woken by {by}"
+
+    def _is_sent(self, number: int) -> bool:
+        """Return whether a step was brought about over the network."""
+        waker = self.steps[number].waker
+        while waker is not None and self.is_hidden(waker):
+            if _is_of_network(self.steps[waker].subject):
+                return True
+            waker = self.steps[waker].waker
+        return False
 
     def _outside(self, number: int) -> str:
         """Return who resumed a task that no step did."""
@@ -210,6 +232,12 @@ class Chronicle:
             deeds.append(f"wakes {listed(dict.fromkeys(woken))}")
         if called:
             deeds.append(f"queues {listed(dict.fromkeys(called))}")
+        sent: dict[str, int] = {}
+        for event in self._inside.get(number, ()):
+            if event.kind == "send":
+                target, size = event.data
+                sent[target] = sent.get(target, 0) + size
+        deeds += [f"sends {_count(size, 'byte')} to {target}" for target, size in sent.items()]
         end = self._end(number)
         return [*deeds, end] if end else deeds
 
@@ -230,9 +258,10 @@ class Chronicle:
         if isinstance(awaits, str):
             return {"returned": "ends", "cancelled": "ends, cancelled"}.get(awaits, awaits)
         if isinstance(awaits, CodeType):
-            operation = awaits.co_qualname
-            if operation == "sleep":
+            if awaits.co_qualname == "sleep":
                 return self._sleep(number)
+            # Which of asyncio's base classes a method stands in says nothing.
+            operation = awaits.co_name if awaits.co_qualname.startswith("Base") else awaits.co_qualname
             return f"waits for {operation}()"
         if isinstance(awaits, int):
             return f"waits for task {self._names.get(awaits, f'Task-{awaits}')}"
@@ -317,15 +346,14 @@ class Chronicle:
             case "late":
                 idle, since, timers = data
                 passed = duration(timers[-1][1] - since)
-                late = [self._timer_of(waker) for waker, _ in timers]
-                due = f"the {'timers' if len(late) > 1 else 'timer'} of {listed(dict.fromkeys(late))}"
-                due += " are due" if len(late) > 1 else " is due"
+                late = dict.fromkeys(self._arrival(waker, subject) for waker, _, subject in timers)
+                due = listed(late) + (" are due" if len(late) > 1 else " is due")
                 if idle:
                     return f"the loop wakes {passed} late, and {due} as well"
                 return f"the callbacks before took {passed}, and {due} already"
             case "hold":
-                waker, due = data
-                what = self._held(event.step, waker)
+                waker, due, subject = data
+                what = self._arrival(waker, subject)
                 late = event.tick - due
                 return f"{what} comes in {duration(late)} late" if late > 0 else f"{what} comes in after later ones"
             case "task":
@@ -338,7 +366,7 @@ class Chronicle:
                 return f"choose() returns {shown} at {self.place_in(code, offset)}"
             case "note":
                 return f"note: {data[0]}"
-        return " ".join(map(str, data))
+        return f"{event.kind}: {data[0]}"
 
     def about(self, event: Event) -> int:
         """Return the step that an event is about: the one that it led to, if its own is asyncio's business."""
@@ -352,20 +380,21 @@ class Chronicle:
             return _called(subject)
         step = self.steps[number]
         if step.detail is not None:
-            return self._held(number, step.waker)
+            return self._arrival(step.waker, subject)
         return _called(subject) if step.waker is None else f"{_called(subject)}, queued by {self.who(step.waker)},"
 
-    def _held(self, number: int, waker: int | None) -> str:
-        """Return what the external event is that comes in in a step."""
-        if waker is None and number < len(self.steps) and self._code_name(number).startswith(THREADS):
+    def _arrival(self, waker: int | None, subject: CodeType | str) -> str:
+        """Return what an external event is: its callback, and the step that brought it about."""
+        if isinstance(subject, CodeType) and subject.co_qualname.startswith(THREADS):
             return "the result of a thread"
-        return f"the timer of {self._timer_of(waker)}"
-
-    def _timer_of(self, waker: int | None) -> str:
-        if waker is None:
-            return "the test"
-        place = self.place(waker)
-        return f"{self.who(waker)} ({place})" if place else self.who(waker)
+        while waker is not None and self.is_hidden(waker):
+            waker = self.steps[waker].waker
+        place = None if waker is None else self.place(waker)
+        who = "the test" if waker is None else f"{self.who(waker)} ({place})" if place else self.who(waker)
+        if not _is_of_network(subject):
+            return f"the timer of {who}"
+        has_sent = waker is not None and any(event.kind == "send" for event in self._inside.get(waker, ()))
+        return f"what was sent by {who}" if has_sent else f"the network's answer to {who}"
 
     # --- the text -----------------------------------------------------------------------------------------------------
 
@@ -378,10 +407,12 @@ class Chronicle:
             own: list[Line] = []
             while position < len(self.events) and self.events[position].step == number:
                 event = self.events[position]
+                position += 1
+                if event.kind == "send":  # It is one of its step's deeds.
+                    continue
                 line = Line(event.tick, number, event, "", self.tell(event), "", "")
                 # What the test said or chose belongs to the step that runs.
                 (own if event.kind in ("note", "user") and number < len(self.steps) else lines).append(line)
-                position += 1
             if number < len(self.steps) and not self.is_hidden(number):
                 lines.append(self._line_of_step(number))
             lines += own
@@ -391,7 +422,10 @@ class Chronicle:
         what = "; ".join([self.why(number), *self.deeds(number)])
         place = self.place(number)
         source = place.source if place else ""
-        return Line(self.steps[number].tick, number, None, self.who(number), what, self.where(number), source)
+        subject = self.steps[number].subject
+        host = self.hosts.get(subject) if isinstance(subject, int) else None
+        who = f"{self.who(number)} @{host}" if host else self.who(number)
+        return Line(self.steps[number].tick, number, None, who, what, self.where(number), source)
 
     def part(self, other: Chronicle) -> str:
         """Return where two runs part, with what both did before and each one after."""
@@ -420,8 +454,11 @@ class Chronicle:
 
     def heading(self) -> str:
         """Return what the whole run comes to, in one line."""
-        deviations = sum(event.deviates for event in self.events)
+        faults = sum(event.kind == "network" for event in self.events)
+        deviations = sum(event.deviates for event in self.events) - faults
         order = f"{_count(deviations, 'deviation')} from asyncio's order" if deviations else "asyncio's own order"
+        if faults:
+            order += f", {_count(faults, 'fault')} of the network"
         ended = seconds(self.steps[-1].tick) if self.steps else "0"
         return (
             f"{self.title or 'no loop yet'}: {_count(len(self.steps), 'step')} of {_count(len(self._names), 'task')} "
@@ -467,6 +504,10 @@ def listed(names: Iterable[str]) -> str:
         several = [*several[: MAX_NAMES - 1], f"{len(several) - MAX_NAMES + 1} more"]
     *first, last = several
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def _is_of_network(subject: int | CodeType | str) -> bool:
+    return isinstance(subject, CodeType) and subject.co_filename.startswith(NETWORK)
 
 
 def _called(subject: CodeType | str) -> str:

@@ -18,7 +18,7 @@ __all__ = ["document"]
 #: How much of a step's place its slice takes up, so that two of them in a row can be told apart.
 FILLED = 0.8
 
-#: The whole run is one process of Perfetto's.
+#: What belongs to no host is this process of Perfetto's; each host is another.
 PID = 1
 
 
@@ -36,14 +36,11 @@ def _events(chronicle: Chronicle) -> list[dict[str, Any]]:
     shown = chronicle.visible
     starts, lengths, end = _spread(chronicle, shown)
     position = {number: k for k, number in enumerate(shown)}
-    tids: dict[object, int] = {}
-    tid_of = [
-        tids.setdefault(step.subject if isinstance(step.subject, int) else "callbacks", len(tids) + 1)
-        for step in map(chronicle.steps.__getitem__, shown)
-    ]
+    lanes = _lanes(chronicle, shown)
+    lane_of = [lanes[_lane(chronicle.steps[number].subject)] for number in shown]
     events: list[dict[str, Any]] = []
     for k, number in enumerate(shown):
-        lane = {"pid": PID, "tid": tid_of[k]}
+        lane = lane_of[k]
         start, stop = starts[k], starts[k] + lengths[k]
         args = {"did": "; ".join(chronicle.deeds(number)), "where": chronicle.where(number)}
         place = chronicle.place(number)
@@ -61,7 +58,7 @@ def _events(chronicle: Chronicle) -> list[dict[str, Any]]:
             if until > stop:
                 events.append({"ph": "X", "cat": "wait", "name": name, "ts": stop, "dur": until - stop, **lane})
         cause = chronicle.cause(number)
-        if cause is not None and tid_of[position[cause]] != tid_of[k]:
+        if cause is not None and lane_of[position[cause]] != lane:
             source = position[cause]
             arrow = {
                 "cat": "wake",
@@ -70,22 +67,24 @@ def _events(chronicle: Chronicle) -> list[dict[str, Any]]:
                 "pid": PID,
             }
             # Within the slice of the one who wakes, which is what the arrow is bound to.
-            events.append({"ph": "s", "ts": starts[source] + lengths[source] // 2, "tid": tid_of[source], **arrow})
-            events.append({"ph": "f", "bp": "e", "ts": start, "tid": tid_of[k], **arrow})
+            events.append({"ph": "s", "ts": starts[source] + lengths[source] // 2, **lane_of[source], **arrow})
+            events.append({"ph": "f", "bp": "e", "ts": start, **lane, **arrow})
     for event in chronicle.events:
+        if event.kind == "send":
+            continue
         at = next((position[n] for n in range(event.step, len(chronicle.steps)) if n in position), None)
-        moment = {"ph": "i", "name": chronicle.tell(event), "pid": PID, "ts": end if at is None else starts[at]}
+        moment = {"ph": "i", "name": chronicle.tell(event), "ts": end if at is None else starts[at]}
         moment |= {"cat": "deviation" if event.deviates else event.kind}
         if event.kind in ("note", "user") and at is not None:
-            events.append({**moment, "s": "t", "tid": tid_of[at]})
+            events.append({**moment, "s": "t", **lane_of[at]})
         else:
-            events.append({**moment, "s": "p", "tid": 0})
+            events.append({**moment, "s": "g", "pid": PID, "tid": 0})
     events.sort(key=lambda each: each["ts"])
     for each in events:
         for key in ("ts", "dur"):
             if key in each:
                 each[key] /= 1000  # nanoseconds were exact; the format has microseconds
-    return [*_names(chronicle, tids), *events]
+    return [*_names(chronicle, lanes), *events]
 
 
 def _spread(chronicle: Chronicle, shown: list[int]) -> tuple[list[int], list[int], int]:
@@ -110,12 +109,36 @@ def _spread(chronicle: Chronicle, shown: list[int]) -> tuple[list[int], list[int
     return starts, lengths, starts[-1] + 1000 if starts else 0
 
 
-def _names(chronicle: Chronicle, tids: dict[object, int]) -> list[dict[str, Any]]:
+def _lane(subject: object) -> object:
+    """Return what has a lane: a task's number, or one for all callbacks."""
+    return subject if isinstance(subject, int) else None
+
+
+def _lanes(chronicle: Chronicle, shown: list[int]) -> dict[object, dict[str, int]]:
+    """Return where each lane is drawn: its host is a process, and it a thread of that."""
+    pids: dict[str | None, int] = {None: PID}
+    lanes: dict[object, dict[str, int]] = {}
+    for number in shown:
+        lane = _lane(chronicle.steps[number].subject)
+        if lane not in lanes:
+            host = chronicle.hosts.get(lane) if isinstance(lane, int) else None
+            lanes[lane] = {"pid": pids.setdefault(host, PID + len(pids)), "tid": len(lanes) + 1}
+    return lanes
+
+
+def _names(chronicle: Chronicle, lanes: dict[object, dict[str, int]]) -> list[dict[str, Any]]:
     """Return what names the lanes, and keeps them in the order of their tasks."""
     title = chronicle.title or "no loop yet"
-    named = [{"ph": "M", "name": "process_name", "pid": PID, "tid": 0, "args": {"name": title}}]
-    for lane, tid in tids.items():
-        name = chronicle.tasks[lane] if isinstance(lane, int) else lane
-        named.append({"ph": "M", "name": "thread_name", "pid": PID, "tid": tid, "args": {"name": name}})
-        named.append({"ph": "M", "name": "thread_sort_index", "pid": PID, "tid": tid, "args": {"sort_index": tid}})
-    return named
+    processes = {PID: title}
+    named: list[dict[str, Any]] = []
+    for lane, place in lanes.items():
+        host = chronicle.hosts.get(lane) if isinstance(lane, int) else None
+        processes.setdefault(place["pid"], host or title)
+        name = chronicle.tasks[lane] if isinstance(lane, int) else "callbacks"
+        named.append({"ph": "M", "name": "thread_name", **place, "args": {"name": name}})
+        named.append({"ph": "M", "name": "thread_sort_index", **place, "args": {"sort_index": place["tid"]}})
+    first = [
+        {"ph": "M", "name": "process_name", "pid": pid, "tid": 0, "args": {"name": name}}
+        for pid, name in processes.items()
+    ]
+    return [*first, *named]

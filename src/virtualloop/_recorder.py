@@ -86,6 +86,9 @@ class Recorder:
         self.names: dict[int, str] = {}
         #: The numbers of tasks that had begun, inside a step of another one, before their first steps of their own.
         self.eager: set[int] = set()
+        #: The hosts of tasks, by number, where the network has any; and what tells the host of a context.
+        self.hosts: dict[int, str] = {}
+        self.host_of: Callable[[Any], str | None] | None = None
         #: What the loop was made with, in words.
         self.title: str | None = None
         #: The number of the step that runs, or None between two: what is queued or set now is tagged with it.
@@ -163,6 +166,8 @@ class Recorder:
         except BaseException as exc:
             self._failed(exc, entry)
         finally:
+            if self.host_of is not None and (host := self.host_of(context)) is not None:
+                self.hosts[number] = host
             # Where it came to rest: down the chain of awaits to the innermost frame of the reader's own, and the first
             # operation below it that has a name.
             own = task.get_coro()
@@ -224,7 +229,7 @@ class Recorder:
             if self._held and (held := self._held.pop(id(handle), None)) is not None:
                 in_time, _ = held
                 if self.now > in_time or self._clock.tick > due:
-                    self._add("hold", (waker, due), True)
+                    self._add("hold", (waker, due, self._subject(handle)), True)
         try:
             subject = callback.__code__
         except AttributeError:
@@ -255,8 +260,7 @@ class Recorder:
     def arrived(self, *, idle: bool) -> None:
         """What comes in at the start of a turn is queued; `idle` says whether the loop had nothing else to do."""
         if self._late:
-            timers = tuple((waker, due) for waker, due in self._late)
-            self._late.clear()
+            timers, self._late = tuple(self._late), []
             self._add("late", (idle, self._late_from, timers), True)
 
     def hold(self, timer: Any) -> None:
@@ -270,6 +274,14 @@ class Recorder:
     def note(self, text: str) -> None:
         """Take note of a line of the test's own."""
         self._add("note", (text,))
+
+    def fault(self, text: str) -> None:
+        """Take note of what went another way than on a perfect network."""
+        self._add("network", (text,), True)
+
+    def send(self, target: str, size: int) -> None:
+        """Take note of bytes that are sent."""
+        self._add("send", (target, size))
 
     def watch(self, choose: Callable[[int, str], int]) -> Callable[[int, str], int]:
         """Return a choose() that asks this one, and takes note of where an answer leads."""
@@ -295,7 +307,7 @@ class Recorder:
         entry = timers.by_tick[timers.ticks[0]]
         for timer in entry if type(entry) is list else [entry]:
             if timer._callback is not None:
-                self._late.append(timer._scheduled)
+                self._late.append((*timer._scheduled, self._subject(timer)))
 
     def _changes_places(self, distance: int) -> None:
         """Who joins the queue takes the place of one ahead; whether that matters is seen when it runs."""

@@ -43,18 +43,17 @@ def _data(chronicle: Chronicle) -> dict[str, Any]:
     texts = _Texts()
     shown = chronicle.visible
     position = {number: k for k, number in enumerate(shown)}
-    lanes: dict[object, int] = {}
+    lanes = _lanes(chronicle)
     steps = []
     for number in shown:
         step = chronicle.steps[number]
         cause = chronicle.cause(number)
         place = chronicle.place(number)
         is_task = isinstance(step.subject, int)
-        lane = lanes.setdefault(step.subject if is_task else CALLBACKS, len(lanes))
         steps.append(
             [
                 step.tick,
-                lane,
+                lanes[step.subject if is_task else CALLBACKS],
                 -1 if cause is None else position[cause],
                 chronicle.fate(number),
                 int(chronicle.is_first(number)),
@@ -66,16 +65,38 @@ def _data(chronicle: Chronicle) -> dict[str, Any]:
                 texts.number(place.source if place else ""),
             ]
         )
-    names = chronicle.tasks
     return {
         "title": chronicle.title,
         "heading": chronicle.heading(),
-        "lanes": [names[lane] if isinstance(lane, int) else CALLBACKS for lane in lanes],
-        "callbacks": lanes.get(CALLBACKS, -1),
+        "lanes": [_lane(chronicle, lane) for lane in lanes],
         "steps": steps,
-        "events": [_event(chronicle, event, position) for event in chronicle.events],
+        "events": [_event(chronicle, event, position) for event in chronicle.events if event.kind != "send"],
         "texts": list(texts.all),
     }
+
+
+def _lanes(chronicle: Chronicle) -> dict[object, int]:
+    """Return the place of each lane: tasks as they came, those of a host together below its name."""
+    hosts = chronicle.hosts
+    by_host: dict[str | None, dict[object, None]] = {}
+    for number in chronicle.visible:
+        subject = chronicle.steps[number].subject
+        host = hosts.get(subject) if isinstance(subject, int) else None
+        by_host.setdefault(host, {})[subject if isinstance(subject, int) else CALLBACKS] = None
+    lanes: dict[object, int] = {}
+    for host in sorted(by_host, key=lambda host: host is not None):
+        if host is not None:
+            lanes["host", host] = len(lanes)
+        for lane in by_host[host]:
+            lanes[lane] = len(lanes)
+    return lanes
+
+
+def _lane(chronicle: Chronicle, lane: object) -> tuple[str, str]:
+    """Return a lane's name, and what it is."""
+    if isinstance(lane, int):
+        return chronicle.tasks[lane], "task"
+    return (lane[1], "host") if isinstance(lane, tuple) else (CALLBACKS, "callbacks")
 
 
 def _event(chronicle: Chronicle, event: Event, position: dict[int, int]) -> list[Any]:

@@ -23,7 +23,7 @@ from virtualloop.network._adoption import Adoption
 from virtualloop.network._endpoint import Endpoint
 from virtualloop.network._faces import MemorySocket
 from virtualloop.network._handshake import Handshake
-from virtualloop.network._hosts import Host, current_host
+from virtualloop.network._hosts import Host, current_host, name_in
 from virtualloop.network._links import Conditions, Link, checked
 from virtualloop.network._names import error
 from virtualloop.network._paths import Paths
@@ -153,6 +153,8 @@ class Network:
                 host.reset()
             self._start()
         self._loop = loop
+        if loop._recorder is not None:
+            loop._recorder.host_of = name_in
 
     def __repr__(self) -> str:
         return f"<Network {', '.join(self._hosts)}>"
@@ -325,6 +327,8 @@ class Network:
     def note(self, text: str) -> None:
         """Keep a fault."""
         self._faults.append(Fault(self.loop.time(), text))
+        if self.loop._recorder is not None:
+            self.loop._recorder.fault(text)
 
     def label(self, host: Host, address: str, port: int) -> str:
         """Return how an address is called in texts: by the host that has it."""
@@ -427,5 +431,7 @@ class Network:
                 sock.refuse()
 
         source = sock.datagram_source(address)
+        if self.loop._recorder is not None:
+            self.loop._recorder.send(self.label(there, address, port), len(data))
         what = f"datagram {sock.label}->{self.label(there, address, port)}"
         self.link_between(sock.host, there).send_datagram(what, len(data), arrive)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from virtualloop.network import _names
 from virtualloop.network._names import error
 from virtualloop.network._watch import Watch
-from virtualloop.network._wire import BUFFER, END, HELLO, RESET, Wire
+from virtualloop.network._wire import BUFFER, END, HELLO, RESET, RecordedWire, Wire
 
 if TYPE_CHECKING:
     from virtualloop.network import Network
@@ -337,8 +337,9 @@ class Endpoint:
         if self._peer is None:
             self._peer, other._peer = other.local or "", self.local or ""
         there, back = links or (None, None)
-        self.out = other.incoming = Wire(self, other, there)
-        other.out = self.incoming = Wire(other, self, back)
+        make = Wire if self.network.loop._recorder is None else RecordedWire
+        self.out = other.incoming = make(self, other, there)
+        other.out = self.incoming = make(other, self, back)
 
     def _hail(self) -> None:
         """Ask the listener at the other end to accept the connection."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from virtualloop.network import Network
     from virtualloop.network._endpoint import Endpoint
 
-__all__ = ["Host", "current_host"]
+__all__ = ["Host", "current_host", "name_in"]
 
 #: The ports that are given out for port 0: those that IANA leaves for it, in turn.
 FIRST_FREE, LAST_FREE = 49152, 65535
@@ -158,6 +158,12 @@ def host_in(context: Any) -> Host | None:
     """Return the host of a context, or None for the one without a name."""
     entry = context.get(_current)
     return None if entry is None else entry[0]
+
+
+def name_in(context: Any) -> str | None:
+    """Return the name of the host of a context, or None for the one without."""
+    host = host_in(context)
+    return None if host is None else host.name
 
 
 def _overlap(address: str, sock: Endpoint, other_address: str, other: Endpoint) -> bool:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from virtualloop.network._endpoint import Endpoint
     from virtualloop.network._links import Link
 
-__all__ = ["BUFFER", "END", "HELLO", "RESET", "Wire"]
+__all__ = ["BUFFER", "END", "HELLO", "RESET", "RecordedWire", "Wire"]
 
 #: How many bytes each end of a connection buffers unless told otherwise by SO_SNDBUF or SO_RCVBUF. Together they are
 #: what a stock transport reads at once, so a reader that keeps up never makes a writer stop twice for one read.
@@ -152,3 +152,16 @@ class Wire:
             self._chunks.append(item)
             self.size += len(item)
             target.notify_reader()
+
+
+class RecordedWire(Wire):
+    """The same where the run is recorded: what is sent belongs to the step that sends it."""
+
+    __slots__ = ()
+
+    def put(self, item: bytes | Mark) -> None:
+        """Send bytes or a mark."""
+        recorder = self.source.network.loop._recorder
+        if type(item) is bytes and recorder is not None:
+            recorder.send(self.target.label, len(item))
+        super().put(item)
