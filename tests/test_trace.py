@@ -535,6 +535,19 @@ def test_a_trace_keeps_nothing_alive():
     assert len(trace.lines()) > 0
 
 
+def test_a_trace_lets_go_of_its_loop():
+    trace = Trace()
+    with opened(7, trace=trace) as loop:
+        loop.call_later(1, int)
+        loop.call_soon(int)
+    seen = weakref.ref(loop)
+    del loop
+    gc.collect()
+
+    assert seen() is None
+    assert repr(trace).startswith("<Trace of VirtualLoop(seed=7")
+
+
 def test_a_run_with_a_trace_is_the_run_without():
     def log_of(**kwargs):
         log = []

@@ -636,6 +636,8 @@ class VirtualLoop(Services):
         if self._debug:
             logger().debug("Close %r", self)
         self._close_services()
+        if self._recorder is not None:
+            self._recorder.end()
         self._ready.clear()
         if self._loose_queue is not None:
             self._loose_queue.clear()

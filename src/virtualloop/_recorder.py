@@ -134,6 +134,14 @@ class Recorder:
         self._failed = failed
         self._wrapper = wrapper
 
+    def end(self) -> None:
+        """Let go of the loop, which is closed."""
+        del self._timers, self._queue, self._failed, self._wrapper
+        self.tags.clear()
+        self._held.clear()
+        self._moved.clear()
+        self.host_of = None
+
     # --- what the loop tells ------------------------------------------------------------------------------------------
 
     def resume(self, entry: Any, run: Callable[[Any], object] | None) -> None:
@@ -206,7 +214,7 @@ class Recorder:
                         awaits = code
                     inner = below
                 if awaits is None and (waiter := task._fut_waiter) is not None:
-                    awaits = getattr(waiter, "number", type(waiter))
+                    awaits = hash(waiter) if hasattr(waiter, "get_coro") else type(waiter)
                 frame = _frame_of(own)
                 if frame is None:
                     steps.append((self._clock.tick, number, waker, cancelled, None, 0, awaits))
