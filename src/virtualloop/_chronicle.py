@@ -44,6 +44,9 @@ TIMEOUTS = frozenset({"Timeout._on_timeout", "_release_waiter"})
 THREADS = ("_chain_future.<locals>._set_state", "Threads.finished.<locals>")
 
 
+#: The kinds of deviations from asyncio's order; all others are faults of the network.
+ORDER_KINDS = frozenset({"late", "hold", "task", "user"})
+
 #: Where the callbacks are that let something come in over the network.
 NETWORK = str(Path(__file__).parent / "network") + os.sep
 
@@ -366,7 +369,7 @@ class Chronicle:
                 return f"choose() returns {shown} at {self.place_in(code, offset)}"
             case "note":
                 return f"note: {data[0]}"
-        return f"{event.kind}: {data[0]}"
+        return f"network: {data[0]}"
 
     def about(self, event: Event) -> int:
         """Return the step that an event is about: the one that it led to, if its own is asyncio's business."""
@@ -454,7 +457,7 @@ class Chronicle:
 
     def heading(self) -> str:
         """Return what the whole run comes to, in one line."""
-        faults = sum(event.kind == "network" for event in self.events)
+        faults = sum(event.deviates and event.kind not in ORDER_KINDS for event in self.events)
         deviations = sum(event.deviates for event in self.events) - faults
         order = f"{_count(deviations, 'deviation')} from asyncio's order" if deviations else "asyncio's own order"
         if faults:

@@ -283,9 +283,9 @@ class Recorder:
         """Take note of a line of the test's own."""
         self._add("note", (text,))
 
-    def fault(self, text: str) -> None:
-        """Take note of what went another way than on a perfect network."""
-        self._add("network", (text,), True)
+    def fault(self, kind: str, text: str) -> None:
+        """Take note that the network did not do what a perfect one does."""
+        self._add(kind, (text,), True)
 
     def send(self, target: str, size: int) -> None:
         """Take note of bytes that are sent."""

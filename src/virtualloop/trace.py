@@ -27,7 +27,7 @@ class Deviation(NamedTuple):
 
     #: When, in seconds.
     time: float
-    #: What the schedule was asked for: "late", "hold", "task", "user" or one of the network's.
+    #: What the schedule was asked for: "late", "hold", "task", "user", or a fault of the network such as "loss".
     kind: str
     #: What happened, in words.
     text: str

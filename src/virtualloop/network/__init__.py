@@ -328,7 +328,7 @@ class Network:
         """Keep a fault."""
         self._faults.append(Fault(self.loop.time(), text))
         if self.loop._recorder is not None:
-            self.loop._recorder.fault(text)
+            self.loop._recorder.fault("network", text)
 
     def label(self, host: Host, address: str, port: int) -> str:
         """Return how an address is called in texts: by the host that has it."""
