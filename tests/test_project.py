@@ -41,6 +41,7 @@ LAYERS = [
     "_waits",
     "_report",
     "_spins",
+    "_leftovers",
     "_chronicle",
     "_timeline",
     "_perfetto",

@@ -18,6 +18,7 @@ import inspect
 import linecache
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from itertools import pairwise
@@ -30,6 +31,7 @@ __all__ = [
     "Frame",
     "Place",
     "blocks_of",
+    "caller",
     "chain_of",
     "is_machinery",
     "name_of",
@@ -130,6 +132,16 @@ def own_frames(frames: list[Frame]) -> list[Frame]:
     if own and own[-1] is not others[-1]:
         own.append(others[-1])
     return own
+
+
+def caller() -> Place | None:
+    """Return the reader's line that is being run, or None where the loop runs something of its own."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_qualname != "VirtualLoop._drive":
+        if not is_machinery(frame.f_code):
+            return place_of(frame)
+        frame = frame.f_back
+    return None
 
 
 # --- the chain of awaits ----------------------------------------------------------------------------------------------

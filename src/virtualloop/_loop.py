@@ -36,13 +36,14 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, cast, get_args
 
 from virtualloop._clock import EPOCH, TICKS_PER_SECOND, Clock, span_in_ticks
-from virtualloop._errors import DeadlockError, LivelockError
+from virtualloop._errors import DeadlockError, LivelockError, VirtualLoopError
 from virtualloop._handles import Handle, TimerHandle, describe_handle, make_handle
 from virtualloop._private import ThreadSafeHandle, logger, set_running_loop
 from virtualloop._ready import FIRST, LooseQueue
 from virtualloop._services import NOTHING_TO_DO, THREAD_PATIENCE, Services, check_callback, real_time, trim, trimmed
 from virtualloop._tasks import (
     WAKEUP_NAME,
+    FactoryTask,
     StandIn,
     Task,
     cancel_by_force,
@@ -119,6 +120,7 @@ class VirtualLoop(Services):
         spin_limit: how many steps of polling at one instant are a LivelockError.
         thread_patience: how long to wait for a thread that does not come to rest, in real seconds.
         trace: a `virtualloop.Trace`, which keeps a record of the run.
+        strict: whether what a closing loop leaves open, and errors that nobody has seen, are an error.
 
     Raises TypeError or ValueError that names the argument.
 
@@ -183,6 +185,7 @@ class VirtualLoop(Services):
         spin_limit: int = SPIN_LIMIT,
         thread_patience: float = THREAD_PATIENCE,
         trace: Trace | None = None,
+        strict: bool = False,
     ) -> None:
         # The defaults need no check, and most loops of a test suite are made with them.
         recorded_order = recorded_lateness = None
@@ -219,6 +222,8 @@ class VirtualLoop(Services):
         self._seed = None if isinstance(seed, random.Random) else seed
         if trace is not None:
             self._keep_record(trace)
+        if strict:
+            self._be_strict()
         self._closed = False
         if others():
             # These are older than the loop, and so somebody else's.
@@ -237,6 +242,13 @@ class VirtualLoop(Services):
             self._queue = self._loose_queue = LooseQueue(self._choose)
             self._ready = self._queue.items
             self._step_mark = UNSURE
+
+    def _be_strict(self) -> None:
+        """Remember where tasks are made, for what is told about them when the loop closes."""
+        from virtualloop._leftovers import Watch
+
+        self._watch = Watch()
+        self._make_task = _make_factory_task
 
     def _keep_record(self, trace: Trace) -> None:
         """Have `trace` keep the record of this loop."""
@@ -569,6 +581,8 @@ class VirtualLoop(Services):
                 task.set_name(name)
         if isinstance(task, asyncio.Task) and not isinstance(task, Task) and is_default_name(task.get_name()):
             task.set_name(f"Task-{number_of(task)}")
+        if self._watch is not None:
+            self._watch.made(task)
         return task
 
     def _next_task_number(self) -> int:
@@ -581,7 +595,8 @@ class VirtualLoop(Services):
         if factory is not None and not callable(factory):
             raise TypeError("task factory must be a callable or None")
         self._task_factory = factory
-        self._make_task = None if factory is None else StandIn(factory)
+        default = None if self._watch is None else _make_factory_task
+        self._make_task = default if factory is None else StandIn(factory)
 
     def get_task_factory(self) -> _TaskFactory | None:
         """Return the task factory, or None if the default one is in use."""
@@ -628,11 +643,52 @@ class VirtualLoop(Services):
         self._leave = True
 
     def close(self) -> None:
-        """Drop everything that is pending, and close. Closing twice is fine; closing while running is an error."""
+        """Drop everything that is pending, and close. Closing twice is fine; closing while running is an error.
+
+        What is left open is a ResourceWarning, or with `strict` a VirtualLoopError, once all is closed: tasks that are
+        pending, async generators, servers, connections. A program that fails leaves things open because it fails, so
+        while another exception is on its way there is no warning, and the error is a note on that exception.
+        """
         if self._thread_id is not None:
             raise RuntimeError("Cannot close a running event loop")
         if self._closed:
             return
+        # A loop that never had a task opened nothing.
+        left_open = self._left_open() if self._task_number or self._watch is not None else None
+        self._close()
+        if left_open is None:
+            return
+        exception = sys.exception()
+        if self._watch is None:
+            if exception is None:
+                warnings.warn(left_open, ResourceWarning, stacklevel=2)
+        elif exception is None:
+            raise VirtualLoopError(left_open)
+        else:
+            exception.add_note(left_open)
+
+    def _left_open(self) -> str | None:
+        """Return what is open, in words, or None."""
+        tasks = asyncio.all_tasks(self)
+        generators = [agen for agen in (self._asyncgens or {}).values() if agen.ag_frame is not None]  # type: ignore[attr-defined]  # not in the stub
+        opened = list(self._open_things())
+        if not tasks and not generators and not opened and self._watch is None:
+            return None
+        from virtualloop._leftovers import left_open
+        from virtualloop._waits import in_order
+
+        timers = [handle for tick in sorted(self._timers.by_tick) for handle in self._timers.of(tick)]
+        handles = [*(handle for _, handle in self._held), *self._ready, *timers]
+        return left_open(
+            self.time(),
+            tasks=in_order(tasks),
+            generators=generators,
+            opened=opened,
+            handles=[handle for handle in handles if handle is not None and type(handle) is not tuple],
+            watch=self._watch,
+        )
+
+    def _close(self) -> None:
         if self._debug:
             logger().debug("Close %r", self)
         self._close_services()
@@ -648,7 +704,7 @@ class VirtualLoop(Services):
         if not self._closed:
             _warn(f"unclosed event loop {self!r}", ResourceWarning, source=self)
             if not self.is_running():
-                self.close()
+                self._close()
 
     def _drive(self, *, target: int | None = None, until_idle: bool = False) -> None:
         """Run until stop(), or until the clock is at `target` and settled, or until nothing could run."""
@@ -831,6 +887,8 @@ class VirtualLoop(Services):
         duration = real_time() - start
         if duration >= self.slow_callback_duration:
             logger().warning("Executing %s took %.3f seconds", describe_handle(handle), duration)
+        # What a task raised holds this frame, which must not hold the task.
+        entry = handle = None
 
     def _run_traced(self, recorder: Recorder) -> None:
         """The body with a trace, at any order and in debug mode too: the recorder runs each callback."""
@@ -1145,6 +1203,10 @@ class VirtualLoop(Services):
         plain = make_handle(self, handle._callback, tuple(handle._args or ()), handle._context)
         what = repr(plain)[1:-1].partition(" ")[2]
         self.call_exception_handler({"message": f"Exception in callback {what}", "exception": exc, "handle": handle})
+
+
+def _make_factory_task(loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
+    return FactoryTask(coro, loop=loop, **kwargs)
 
 
 def _run_unless_cancelled(handle: asyncio.Handle) -> None:

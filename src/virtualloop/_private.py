@@ -123,6 +123,7 @@ ATTRIBUTES = {
     "_waiters": "threading.Condition: the one way to tell a thread that waits from one that was woken and has not run",
     "_count": "_thread: the number of threads, for the check before each jump of the clock that mostly finds none",
     "_getframe": "sys: documented, and the way to tell where the caller stands",
+    "_log_traceback": "Task: whether nobody has retrieved its exception, for strict loops",
     "_children": "the future of gather(): what it waits for, for reports",
     "_tasks": "TaskGroup, asyncio's and anyio's: as _children",
     "_todo": "what as_completed() returns: as _children",

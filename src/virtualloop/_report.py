@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from virtualloop._frames import Place, chain_of, own_frames
 from virtualloop._waits import Look, Survey, Wait, in_order, names
 
-__all__ = ["Step", "deadlock", "describe_tasks", "livelock", "never_idle"]
+__all__ = ["Step", "callback_lines", "deadlock", "describe_tasks", "livelock", "never_idle", "pending"]
 
 _Task = asyncio.Task
 
@@ -53,6 +53,11 @@ def describe_tasks(seconds: float, survey: Survey) -> str:
     return "\n".join([f"At t={seconds:g}:", *_tasks(survey, "pending")])
 
 
+def pending(survey: Survey) -> list[str]:
+    """Return the lines about tasks that a loop leaves pending."""
+    return _tasks(survey, "pending") if survey.looks else []
+
+
 def _tasks(survey: Survey, state: str) -> list[str]:
     """Return the lines about all tasks: those that wait for each other first, and last who waits for another one."""
     lines: list[str] = []
@@ -82,7 +87,7 @@ def _grouped(looks: list[Look]) -> list[list[Look]]:
     """Put together those that wait for the same thing at the same place, and those that do where there are many."""
     alike: dict[tuple[Any, ...], dict[str, list[Look]]] = {}
     for look in looks:
-        kind = (look.state, look.timeout, look.wait and look.wait.what, *look.places)
+        kind = (look.state, look.timeout, look.wait and look.wait.what, look.made, *look.places)
         alike.setdefault(kind, {}).setdefault(_about([look]), []).append(look)
     return [
         group
@@ -115,6 +120,8 @@ def _entry(looks: list[Look]) -> list[str]:
         lines.append(f"    ({more} more caller{'s' if more > 1 else ''})")
     for place in look.places[-MAX_FRAMES:]:
         lines += place.lines("    ")
+    if look.made is not None:
+        lines += ["    made at", *look.made.lines("    ")]
     if look.wait is not None and look.wait.thread is not None:
         lines += ["    and its thread stands at", *look.wait.thread.lines("    ")]
     return lines
@@ -215,11 +222,16 @@ def _step(step: Step) -> list[str]:
         what = f" in {own[-1].name}()" if own else ""
         where = own[-1].place.lines("    ") if own else []
         return [what, *where, *([] if origin is None else ["    woken by", *origin.lines("    ")])]
-    function = inspect.unwrap(getattr(subject, "func", subject))
+    what, *where = callback_lines(subject)
+    return [what, *where] if origin is None else [f"{what}, scheduled by", *origin.lines("    ")]
+
+
+def callback_lines(callback: Any) -> list[str]:
+    """Return what a callback is, and the lines that say where it is defined."""
+    function = inspect.unwrap(getattr(callback, "func", callback))
     function = getattr(function, "__func__", function)
     code = getattr(function, "__code__", None)
-    name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    if origin is None and isinstance(code, CodeType):
-        origin = Place(code.co_filename, code.co_firstlineno, code.co_qualname)
-        return [f"callback {name}()", *origin.lines("    ")]
-    return [f"callback {name}(), scheduled by", *origin.lines("    ")] if origin else [f"callback {name}()"]
+    what = f"callback {getattr(function, '__qualname__', type(function).__qualname__)}()"
+    if not isinstance(code, CodeType):
+        return [what]
+    return [what, *Place(code.co_filename, code.co_firstlineno, code.co_qualname).lines("    ")]

@@ -17,7 +17,7 @@ import time
 import traceback
 import warnings
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sized
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
 
@@ -28,6 +28,9 @@ from virtualloop._threads import Threads
 
 if TYPE_CHECKING:
     from virtualloop._recorder import Recorder
+
+if TYPE_CHECKING:
+    from virtualloop._leftovers import Watch
 
 __all__ = ["NOTHING_TO_DO", "THREAD_PATIENCE", "Services", "check_callback", "real_time", "trim", "trimmed"]
 
@@ -102,6 +105,8 @@ class Services(Borrowed):
     _asyncgen_number = 0
     _asyncgens_shutdown_called = False
     _origin_depth: int | None = None
+    # What a strict loop remembers.
+    _watch: Watch | None = None
     #: In debug mode, a callback that takes longer than this, in real seconds, is logged.
     slow_callback_duration = 0.1
 
@@ -129,6 +134,10 @@ class Services(Borrowed):
     def _queue_handle(self, handle: asyncio.Handle) -> None:
         """Put a handle into the queue: the one thing that the services need of the loop beside call_soon()."""
         raise NotImplementedError
+
+    def _open_things(self) -> Iterable[tuple[str, str, Any]]:
+        """Return the transports and servers that are open: what each is ("server"), its name, and the thing itself."""
+        return ()
 
     # --- checks -------------------------------------------------------------------------------------------------------
 
@@ -225,6 +234,8 @@ class Services(Borrowed):
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Tell the exception handler of the error that `context` describes, in the context it happened in."""
         if self._exception_handler is None:
+            if self._watch is not None:
+                self._watch.failed(context)
             try:
                 self.default_exception_handler(context)
             except (SystemExit, KeyboardInterrupt):

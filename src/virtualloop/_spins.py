@@ -6,14 +6,12 @@ reported is let go on for a little, with the loop's methods that queue something
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import repeat
-from types import FrameType
 from typing import Any
 
-from virtualloop._frames import Place, is_machinery, place_of
+from virtualloop._frames import Place, caller
 from virtualloop._report import Step
 from virtualloop._tasks import is_step
 
@@ -63,7 +61,7 @@ def _remembering(loop: Any) -> Iterator[dict[int, Place]]:
     def remembering(method: Callable[..., Any]) -> Callable[..., Any]:
         def queue(*args: Any, **kwargs: Any) -> Any:
             handle = method(*args, **kwargs)
-            place = _caller()
+            place = caller()
             if place is not None:
                 # A task's step has no handle.
                 origins[id(loop._ready[-1] if handle is None else handle)] = place
@@ -80,13 +78,3 @@ def _remembering(loop: Any) -> Iterator[dict[int, Place]]:
         for name in methods:
             del vars(loop)[name]
         vars(loop).update(before)
-
-
-def _caller() -> Place | None:
-    """Return the reader's line that is being run, if there is one above the loop."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code is not _turn.__code__:
-        if not is_machinery(frame.f_code):
-            return place_of(frame)
-        frame = frame.f_back
-    return None

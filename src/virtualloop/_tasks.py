@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "WAKEUP_NAME",
+    "FactoryTask",
     "StandIn",
     "Task",
     "cancel_by_force",

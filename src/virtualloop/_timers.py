@@ -93,6 +93,11 @@ class Timers:
         entry = self.by_tick.pop(tick)
         return tick, entry if type(entry) is list else [entry]
 
+    def of(self, tick: int) -> list[Any]:
+        """Return the timers of a tick, in the order of registration."""
+        entry = self.by_tick[tick]
+        return list(entry) if type(entry) is list else [entry]
+
     def clear(self) -> None:
         """Forget all timers."""
         self.ticks.clear()

@@ -73,6 +73,8 @@ class Look:
     wait: Wait | None = None
     #: When the earliest of the timeouts that it is inside of ends.
     timeout: float | None = None
+    #: Where it was made, if that is known and asked for.
+    made: Place | None = None
 
     @property
     def waits_for(self) -> list[_Task]:
@@ -83,14 +85,24 @@ class Look:
 
 
 class Survey:
-    """All tasks of a loop at one moment. `jobs` are those that threads are at work on."""
+    """All tasks of a loop at one moment. `jobs` are those that threads are at work on; `made` says where tasks were."""
 
-    def __init__(self, tasks: Iterable[_Task], *, running: _Task | None = None, jobs: Iterable[Job] = ()) -> None:
+    def __init__(
+        self,
+        tasks: Iterable[_Task],
+        *,
+        running: _Task | None = None,
+        jobs: Iterable[Job] = (),
+        made: Callable[[_Task], Place | None] | None = None,
+    ) -> None:
         self._jobs = list(jobs)
         self._running = running
         self._chains = {task: chain_of(task.get_coro()) for task in tasks}
         self.looks = [self._look(task) for task in self._chains]
         self._find_holders()
+        if made is not None:
+            for look in self.looks:
+                look.made = made(look.task)
         #: The circles of tasks that wait for each other, each in the order of waiting; no task is in two.
         self.circles = self._find_circles()
 

@@ -1,0 +1,141 @@
+"""What a closing loop leaves open.
+
+Owns the search for it, what a strict loop remembers to that end, and the words. Only looks: the loop closes as always.
+
+What asyncio.run() cleans up by itself is gone by then: it cancels the tasks, and closes the async generators. So a
+program that ends in its own time, and ends well, is told nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import traceback
+from collections.abc import Iterable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from virtualloop._frames import Place, caller, is_machinery, place_of
+from virtualloop._report import callback_lines, pending
+from virtualloop._tasks import is_step
+from virtualloop._waits import Survey, in_order
+
+__all__ = ["Watch", "left_open"]
+
+#: So many of a kind are listed, and the others counted.
+MAX_LISTED = 5
+
+_Task = asyncio.Task
+
+
+class Watch:
+    """What a strict loop remembers: where its tasks and transports were made, and the errors that nobody has seen."""
+
+    def __init__(self) -> None:
+        self._places: WeakKeyDictionary[Any, Place | None] = WeakKeyDictionary()
+        self._errors: list[list[str]] = []
+
+    def made(self, thing: Any) -> None:
+        """Take note of where a thing was made: in the reader's code that is running."""
+        self._places[thing] = caller()
+
+    def place_of(self, thing: Any) -> Place | None:
+        """Return where a thing was made."""
+        return self._places.get(thing)
+
+    def failed(self, context: dict[str, Any]) -> None:
+        """Take note of an error that the default exception handler was told of."""
+        self._errors.append(_error(context.get("message"), context.get("future"), context.get("exception")))
+
+    def errors(self) -> list[list[str]]:
+        """Return the errors that nobody has seen, each in lines."""
+        tasks = in_order(thing for thing in self._places if isinstance(thing, _Task) and thing._log_traceback)
+        # Those that the garbage collector has not come to; of others the exception handler was told.
+        late = [_error("Task exception was never retrieved", task, task.exception()) for task in tasks if task.done()]
+        return self._errors + late
+
+
+def left_open(
+    seconds: float,
+    *,
+    tasks: Iterable[_Task[Any]],
+    generators: Iterable[Any],
+    opened: Iterable[tuple[str, str, Any]],
+    handles: Iterable[Any],
+    watch: Watch | None,
+) -> str | None:
+    """Return what a loop leaves open that closes at `seconds`, or None.
+
+    `opened` are transports and servers: kind, name, and the thing. Errors and `handles` are only told of with a watch,
+    because asyncio logs the ones, and a timer that nobody waits for is no fault as such.
+    """
+    survey = Survey(tasks, made=None if watch is None else watch.place_of)
+    lines = pending(survey)
+    lines += _section("async generator", "was not closed", [_generator(agen) for agen in generators])
+    things = list(opened)
+    for kind in dict.fromkeys(kind for kind, *_ in things):
+        of_kind = [_opened(name, thing, watch) for its, name, thing in things if its == kind]
+        lines += _section(kind, "was not closed", of_kind)
+    if watch is not None:
+        lines += _section("callback", "never ran", [_handle(handle) for handle in handles if _is_own(handle)])
+        lines += _section("error", "went unnoticed", watch.errors())
+    if not lines:
+        return None
+    return "\n".join(
+        [
+            f"the loop was closed at t={seconds:g}, and left open:",
+            *lines,
+            "Before closing a loop, cancel and await its tasks (asyncio.Runner does), and close what was opened on it.",
+        ]
+    )
+
+
+def _section(noun: str, what: str, entries: list[list[str]]) -> list[str]:
+    if not entries:
+        return []
+    lines = [f"1 {noun} {what}:" if len(entries) == 1 else f"{len(entries)} {noun}s {what.replace('was', 'were')}:"]
+    for entry in entries[:MAX_LISTED]:
+        lines += entry
+    if len(entries) > MAX_LISTED:
+        lines.append(f"  and {len(entries) - MAX_LISTED} more")
+    return lines
+
+
+def _generator(agen: Any) -> list[str]:
+    return [f"  {agen.__qualname__}()", *place_of(agen.ag_frame).lines("    ")]
+
+
+def _opened(name: str, thing: Any, watch: Watch | None) -> list[str]:
+    place = None if watch is None else watch.place_of(thing)
+    return [f"  {name}", *([] if place is None else place.lines("    "))]
+
+
+def _handle(handle: Any) -> list[str]:
+    what, *where = callback_lines(handle._callback)
+    due = f", due at t={handle.when():g}" if isinstance(handle, asyncio.TimerHandle) else ""
+    return [f"  {what}{due}", *where]
+
+
+def _is_own(handle: Any) -> bool:
+    """Return whether a handle is the reader's: not the step of a task, which is told of, nor a timer of asyncio's."""
+    callback = handle._callback
+    if callback is None or is_step(callback):
+        return False
+    code = getattr(inspect.unwrap(getattr(callback, "func", callback)), "__code__", None)
+    return code is None or not is_machinery(code) or (code.co_name.isidentifier() and code.co_name[0] != "_")
+
+
+def _error(message: str | None, future: Any, exception: BaseException | None) -> list[str]:
+    whose = f"{future.get_name()!r}: " if isinstance(future, _Task) else ""
+    lines = [f"  {whose}{message or 'Unhandled exception in event loop'}"]
+    if exception is not None:
+        said = "".join(traceback.format_exception_only(exception)).strip().splitlines()
+        lines[0] += f": {said[0]}"
+        places = [
+            Place(frame.f_code.co_filename, line, frame.f_code.co_qualname)
+            for frame, line in traceback.walk_tb(exception.__traceback__)
+            if not is_machinery(frame.f_code)
+        ]
+        lines += places[-1].lines("    ") if places else []
+    return [re.sub(r" at 0x[0-9a-fA-F]+", "", line) for line in lines]
