@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 from virtualloop._frames import Place, caller, is_machinery, place_of
 from virtualloop._report import callback_lines, pending
 from virtualloop._tasks import is_step
-from virtualloop._waits import Survey, in_order
+from virtualloop._waits import Survey, address, in_order
 
 __all__ = ["Watch", "left_open"]
 
@@ -30,19 +30,32 @@ _Task = asyncio.Task
 
 
 class Watch:
-    """What a strict loop remembers: where its tasks and transports were made, and the errors that nobody has seen."""
+    """What a strict loop remembers: where its tasks and sockets were made, and the errors that nobody has seen."""
 
     def __init__(self) -> None:
         self._places: WeakKeyDictionary[Any, Place | None] = WeakKeyDictionary()
+        self._socket_places: dict[int, Place | None] = {}
         self._errors: list[list[str]] = []
 
     def made(self, thing: Any) -> None:
         """Take note of where a thing was made: in the reader's code that is running."""
         self._places[thing] = caller()
 
+    def made_socket(self, number: int) -> None:
+        """The same for a socket."""
+        self._socket_places[number] = caller()
+
     def place_of(self, thing: Any) -> Place | None:
         """Return where a thing was made."""
         return self._places.get(thing)
+
+    def socket(self, endpoint: Any) -> tuple[str, list[str]]:
+        """Return what a socket is, and the lines about it."""
+        place = self._socket_places.get(endpoint.number)
+        kind = "server" if endpoint.listens else "connection" if endpoint.peer else "socket"
+        peer = "" if endpoint.peer is None else f" to {address(endpoint.peer)}"
+        where = "" if endpoint.local is None else f" on {address(endpoint.local)}"
+        return kind, [f"  {kind}{where}{peer}", *([] if place is None else place.lines("    "))]
 
     def failed(self, context: dict[str, Any]) -> None:
         """Take note of an error that the default exception handler was told of."""
@@ -61,23 +74,22 @@ def left_open(
     *,
     tasks: Iterable[_Task[Any]],
     generators: Iterable[Any],
-    opened: Iterable[tuple[str, str, Any]],
+    sockets: Iterable[Any],
     handles: Iterable[Any],
     watch: Watch | None,
 ) -> str | None:
     """Return what a loop leaves open that closes at `seconds`, or None.
 
-    `opened` are transports and servers: kind, name, and the thing. Errors and `handles` are only told of with a watch,
-    because asyncio logs the ones, and a timer that nobody waits for is no fault as such.
+    Sockets, errors and handles are only told of with a watch: asyncio itself warns of transports and logs errors, and a
+    timer that nobody waits for is no fault as such.
     """
     survey = Survey(tasks, made=None if watch is None else watch.place_of)
     lines = pending(survey)
     lines += _section("async generator", "was not closed", [_generator(agen) for agen in generators])
-    things = list(opened)
-    for kind in dict.fromkeys(kind for kind, *_ in things):
-        of_kind = [_opened(name, thing, watch) for its, name, thing in things if its == kind]
-        lines += _section(kind, "was not closed", of_kind)
     if watch is not None:
+        opened = [watch.socket(endpoint) for endpoint in sockets if not endpoint.closed]
+        for kind in sorted({kind for kind, _ in opened}):
+            lines += _section(kind, "was not closed", [entry for its, entry in opened if its == kind])
         lines += _section("callback", "never ran", [_handle(handle) for handle in handles if _is_own(handle)])
         lines += _section("error", "went unnoticed", watch.errors())
     if not lines:
@@ -104,11 +116,6 @@ def _section(noun: str, what: str, entries: list[list[str]]) -> list[str]:
 
 def _generator(agen: Any) -> list[str]:
     return [f"  {agen.__qualname__}()", *place_of(agen.ag_frame).lines("    ")]
-
-
-def _opened(name: str, thing: Any, watch: Watch | None) -> list[str]:
-    place = None if watch is None else watch.place_of(thing)
-    return [f"  {name}", *([] if place is None else place.lines("    "))]
 
 
 def _handle(handle: Any) -> list[str]:

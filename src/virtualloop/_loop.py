@@ -46,6 +46,7 @@ from virtualloop._tasks import (
     FactoryTask,
     StandIn,
     Task,
+    all_tasks,
     cancel_by_force,
     is_default_name,
     is_first_step,
@@ -669,10 +670,9 @@ class VirtualLoop(Services):
 
     def _left_open(self) -> str | None:
         """Return what is open, in words, or None."""
-        tasks = asyncio.all_tasks(self)
+        tasks = all_tasks(self)
         generators = [agen for agen in (self._asyncgens or {}).values() if agen.ag_frame is not None]  # type: ignore[attr-defined]  # not in the stub
-        opened = list(self._open_things())
-        if not tasks and not generators and not opened and self._watch is None:
+        if not tasks and not generators and self._watch is None:
             return None
         from virtualloop._leftovers import left_open
         from virtualloop._waits import in_order
@@ -683,7 +683,7 @@ class VirtualLoop(Services):
             self.time(),
             tasks=in_order(tasks),
             generators=generators,
-            opened=opened,
+            sockets=() if self._network is None else self._network.sockets.values(),
             handles=[handle for handle in handles if handle is not None and type(handle) is not tuple],
             watch=self._watch,
         )

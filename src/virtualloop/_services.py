@@ -17,7 +17,7 @@ import time
 import traceback
 import warnings
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Sized
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
 
@@ -134,10 +134,6 @@ class Services(Borrowed):
     def _queue_handle(self, handle: asyncio.Handle) -> None:
         """Put a handle into the queue: the one thing that the services need of the loop beside call_soon()."""
         raise NotImplementedError
-
-    def _open_things(self) -> Iterable[tuple[str, str, Any]]:
-        """Return the transports and servers that are open: what each is ("server"), its name, and the thing itself."""
-        return ()
 
     # --- checks -------------------------------------------------------------------------------------------------------
 

@@ -133,7 +133,7 @@ def run(program: Program, make_loop: Callable[[], TrialLoop]) -> BaseException |
                 raise
             failure = failure or exc
     finally:
-        loop.close()
+        loop._close()  # without a word about what a failed run leaves open
     if failure is None:
         del loop
         gc.collect(0)

@@ -25,7 +25,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from virtualloop._frames import Frame, Place, blocks_of, chain_of, is_machinery, name_of, own_frames, place_of
 
-__all__ = ["Job", "Look", "Survey", "Wait", "in_order", "names"]
+__all__ = ["Job", "Look", "Survey", "Wait", "address", "in_order", "names"]
 
 #: More names than this are counted, not listed.
 MAX_NAMES = 3
@@ -315,7 +315,7 @@ def _stream(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) ->
     transport = getattr(stream, "_transport", None)
     peer = None if transport is None else transport.get_extra_info("peername")
     method = frames[0].name.rpartition(".")[2]
-    return Wait(f"{method}() of {namer.kind_of(stream)}" + (f", connected to {_address(peer)}" if peer else ""))
+    return Wait(f"{method}() of {namer.kind_of(stream)}" + (f", connected to {address(peer)}" if peer else ""))
 
 
 #: By the qualified name of the operation's frame; anyio's have the names of asyncio's.
@@ -406,7 +406,8 @@ def _is_private(name: str) -> bool:
     return any(part.startswith("_") and part[1:2] != "_" for part in name.split("."))
 
 
-def _address(peer: object) -> str:
+def address(peer: object) -> str:
+    """Return an address as people write it."""
     return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else str(peer)
 
 

@@ -24,7 +24,7 @@ def construct() -> None:
     as_asyncio: asyncio.AbstractEventLoop = loop
     assert_type(as_asyncio.time(), float)
     assert_type(asyncio.run(number(), loop_factory=VirtualLoop), int)  # type: ignore[call-arg,unused-ignore]  # 3.12
-    VirtualLoop(7)
+    VirtualLoop(7, strict=True)
     VirtualLoop(random.Random(7), order="io", lateness=0.1, start=100.0, spin_limit=10, thread_patience=1)
     VirtualLoop(schedule=Last(), order="timing")
     assert_type(loop.seed, int | None)

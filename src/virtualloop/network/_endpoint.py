@@ -101,6 +101,8 @@ class Endpoint:
         self._reader: Watch | None = None
         self._writer: Watch | None = None
         network.sockets[self.number] = self
+        if network.loop._watch is not None:
+            network.loop._watch.made_socket(self.number)
 
     # --- being waited for ---------------------------------------------------------------------------------------------
 
