@@ -121,7 +121,7 @@ def _observe_step_type() -> type:
     loop: Any = Observer()
     _STOCK_TASK(coro, loop=loop, name="observed")
     coro.close()
-    return type(seen[0])
+    return type(seen.pop())  # which the task goes with
 
 
 #: A task's first step, the one after a bare yield as in sleep(0), and the one that throws into it.
