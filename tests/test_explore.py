@@ -133,9 +133,7 @@ def test_the_first_run_is_the_plain_one():
 
 
 def test_an_exploration_says_what_came_of_it():
-    assert (
-        str(found(always_wrong)) == "1 run, 1 different; the last one failed with LookupError('always') (order 'fifo')"
-    )
+    assert str(found(always_wrong)) == "1 run, 1 different; the last one failed (order 'fifo'): LookupError: always"
     assert re.fullmatch(r"\d+ runs, \d+ different, none failed(: all there are.*)?", str(explore(right, runs=50)))
     assert str(explore(lost_update, order="fifo")) == "1 run, 1 different, none failed: all there are"
 
@@ -645,13 +643,13 @@ def test_the_environment_replays(monkeypatch):
 
     with pytest.raises(AssertionError):
         explored(stale)()
-    assert len(calls) <= 2
+    assert len(calls) <= 3  # the run itself, with its story, and the one beside it that passes
 
     calls.clear()
     stale.__qualname__ = "another test"
     with pytest.raises(AssertionError):
         explored(stale)()
-    assert len(calls) > 2  # the token is not its own
+    assert len(calls) > 3  # the token is not its own
 
 
 def test_the_last_line_is_the_command_that_replays(monkeypatch):

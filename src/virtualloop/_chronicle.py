@@ -364,6 +364,9 @@ class Chronicle:
                 if isinstance(first, int):
                     return f"{self._names[first]} resumes before {self._names[other]}"
                 return f"{self._callback(event.step, first)} runs before {self._names[other]} resumes"
+            case "cancel":
+                number, waits = data
+                return f"{self._names[number]} is cancelled {'while it waits' if waits else 'before it goes on'}"
             case "user":
                 shown, _, code, offset = data
                 return f"choose() returns {shown} at {self.place_in(code, offset)}"
@@ -414,8 +417,9 @@ class Chronicle:
                 if event.kind == "send":  # It is one of its step's deeds.
                     continue
                 line = Line(event.tick, number, event, "", self.tell(event), "", "")
-                # What the test said or chose belongs to the step that runs.
-                (own if event.kind in ("note", "user") and number < len(self.steps) else lines).append(line)
+                # What the test said or chose belongs to the step that runs, and so does what ends its wait at once.
+                inside = event.kind in ("note", "user") or (event.kind == "cancel" and event.data[1])
+                (own if inside and number < len(self.steps) else lines).append(line)
             if number < len(self.steps) and not self.is_hidden(number):
                 lines.append(self._line_of_step(number))
             lines += own

@@ -18,20 +18,25 @@ import inspect
 import os
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TextIO, cast, overload
 
-from virtualloop import _story, _token, _trial
+from virtualloop import _token, _trial
 from virtualloop._clock import span_in_ticks
 from virtualloop._errors import VirtualLoopError
 from virtualloop._loop import LATENESS
 from virtualloop._private import get_running_loop
 from virtualloop._search import LEVELS, Level, Plan, Search, Seen, level_of, tighter_than
+from virtualloop._shrink import deviations
 from virtualloop._shrink import shrink as shrink_answers
+from virtualloop._story import REPORT_VARIABLE, Story
 from virtualloop._trial import Program
 from virtualloop.schedules import Answers, Attempt, Choice, Recording, Replay, ReplayError, Schedule
+from virtualloop.trace import Trace
 
 __all__ = ["Exploration", "Failure", "explore", "explored"]
 
@@ -88,7 +93,8 @@ class Exploration:
     def __str__(self) -> str:
         made = f"{self.runs} run{'s' if self.runs > 1 else ''}, {self.distinct} different"
         if self.failure is not None:
-            return f"{made}; the last one failed with {self.failure.exception!r} (order {self.failure.level!r})"
+            what = traceback.format_exception_only(self.failure.exception)[0].partition("\n")[0]
+            return f"{made}; the last one failed (order {self.failure.level!r}): {what}"
         if self.exhausted:
             return f"{made}, none failed: all there are" + (
                 "" if self.bound is None else f" with {self.bound} deviations"
@@ -239,18 +245,24 @@ class Trials:
     program: Program
     lateness: float
     chosen: Callable[[asyncio.Task[Any]], bool] | None
-    made: int = field(default=0, compare=False)
 
-    def run(self, schedule: Schedule, order: Level) -> BaseException | None:
-        """Run the program once; return what it failed with."""
-        self.made += 1
+    def run(
+        self,
+        schedule: Schedule,
+        order: Level,
+        *,
+        trace: Trace | None = None,
+        at_failure: Callable[[_trial.TrialLoop], None] | None = None,
+    ) -> BaseException | None:
+        """Run the program once; return what it failed with. `at_failure` is called before anything is cancelled."""
+        options: dict[str, Any] = {"schedule": schedule, "order": order, "lateness": self.lateness, "trace": trace}
 
         def make() -> _trial.TrialLoop:
             if self.chosen is not None:
-                return _trial.CancellingLoop(chosen=self.chosen, schedule=schedule, order=order, lateness=self.lateness)
-            return _trial.TrialLoop(schedule=schedule, order=order, lateness=self.lateness)
+                return _trial.CancellingLoop(chosen=self.chosen, **options)
+            return _trial.TrialLoop(**options)
 
-        failure = _trial.run(self.program, make)
+        failure = _trial.run(self.program, make, at_failure)
         if isinstance(failure, ReplayError):
             raise failure
         return failure
@@ -444,18 +456,53 @@ def _found_at(trials: Trials, recorded: Recorded, level: Level, seed: int) -> Re
 
 
 def _told(trials: Trials, recorded: Recorded, seed: int) -> Failure:
-    """Put the story of a failure into its notes."""
+    """Make the run once more with a trace, and put the story into the notes of its exception."""
     level = level_of(_deviating_kinds(recorded.choices))
-    token = _token.encode(
-        [(answer, n, kind) for answer, n, kind in recorded.choices],
-        order=recorded.order,
-        lateness=span_in_ticks(trials.lateness, argument="lateness"),
-        program=_name_of(trials.program),
+    lateness = span_in_ticks(trials.lateness, argument="lateness")
+    name = _name_of(trials.program)
+    token = _token.encode(recorded.choices, order=recorded.order, lateness=lateness, program=name)
+    trace = Trace()
+    tasks, end = "", None
+
+    def at_failure(loop: _trial.TrialLoop) -> None:
+        nonlocal tasks, end
+        end = len(trace.lines())
+        # An error of the loop's own lists them itself.
+        if not isinstance(recorded.failure, VirtualLoopError) and asyncio.all_tasks(loop):
+            tasks = loop.describe_tasks()
+
+    schedule = Replay(recorded.choices)
+    failure = trials.run(schedule, recorded.order, trace=trace, at_failure=at_failure) or recorded.failure
+    story = Story(
+        program=name,
+        exception="".join(traceback.format_exception_only(failure)).rstrip(),
+        level=level,
+        token=token,
+        trace=trace,
+        end=end,
+        passing=_passing(trials, recorded),
+        tasks=tasks,
     )
-    report = _story.tell(recorded.failure, level, recorded.choices, token)
+    report = story.tell()
+    folder = os.environ.get(REPORT_VARIABLE)
+    if folder:
+        path = story.write(Path(folder))
+        *lines, last = report.splitlines()
+        report = "\n".join([*lines, f"All of it: {path}, and {path.with_suffix('.html').name} beside it", last])
     for line in report.splitlines():
-        recorded.failure.add_note(line)
-    return Failure(recorded.failure, seed, level, token, report)
+        failure.add_note(line)
+    return Failure(failure, seed, level, token, report)
+
+
+def _passing(trials: Trials, recorded: Recorded) -> Trace | None:
+    """Return the trace of the run without the last deviation, if that one passes: it is the nearest one that can."""
+    answers = [choice.answer for choice in recorded.choices]
+    positions = deviations(answers)
+    if not positions:
+        return None
+    trace = Trace()
+    failure = trials.run(Attempt(answers[: positions[-1]]), recorded.order, trace=trace)
+    return trace if failure is None else None
 
 
 # --- small things -----------------------------------------------------------------------------------------------------

@@ -279,6 +279,17 @@ class Recorder:
         """Take note of a choice of the test's own, and where it was made."""
         self._add("user", (_shown(options[position]), len(options), frame.f_code, frame.f_lasti), position > 0)
 
+    def cancel(self, task: Any, *, waits: bool) -> None:
+        """Cancel a task because the schedule said so: where it has begun to wait, or before it goes on."""
+        number = hash(task)
+        if number not in self.names:
+            self._meet(task, number)
+        self._add("cancel", (number, waits), True)
+        # It is no step of the program's that does it.
+        now, self.now = self.now, None
+        task.cancel()
+        self.now = now
+
     def note(self, text: str) -> None:
         """Take note of a line of the test's own."""
         self._add("note", (text,))

@@ -25,8 +25,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from virtualloop._errors import VirtualLoopError
+from virtualloop._frames import is_machinery
 from virtualloop._loop import VirtualLoop
-from virtualloop._services import _MACHINERY
 
 __all__ = ["CancellingLoop", "Program", "TrialLoop", "controlled", "is_verdict", "key", "run"]
 
@@ -59,18 +59,22 @@ class CancellingLoop(TrialLoop):
         self._chosen = chosen
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]  # whatever the callback takes
-        """Queue the callback; in place of a step of one of these tasks, one that asks."""
+        """Queue the callback; in place of a step of a task, one that may ask."""
         handle: Any = super().call_soon(callback, *args, context=context)
-        if handle is None and self._chosen(callback.__self__):
+        if handle is None:
             context, _, *rest = self._ready[-1]
             self._ready[-1] = (context, CancellableStep(self, callback), *rest)
         return handle  # type: ignore[no-any-return]  # None, for a step
 
-    def ask(self, task: asyncio.Task[Any]) -> None:
-        """Cancel the task here, if the schedule says so."""
-        if not task.done() and self._choose(2, "cancel"):
+    def ask(self, task: asyncio.Task[Any], *, waits: bool) -> None:
+        """Cancel the task here, if the schedule says so: where it has begun to wait, or before it goes on."""
+        # Who it is is asked last: before Python 3.13, a task gets its name after its first step was queued.
+        if not task.done() and self._chosen(task) and self._choose(2, "cancel"):
             self.has_cancelled = True
-            task.cancel()
+            if self._recorder is None:
+                task.cancel()
+            else:
+                self._recorder.cancel(task, waits=waits)
 
 
 class CancellableStep:
@@ -85,9 +89,9 @@ class CancellableStep:
 
     def __call__(self, *args: Any) -> None:
         task = self.__self__
-        self._loop.ask(task)
+        self._loop.ask(task, waits=False)
         self._step(*args)
-        self._loop.ask(task)
+        self._loop.ask(task, waits=True)
 
 
 # People read these names in the repr of the loop.
@@ -109,9 +113,14 @@ def controlled() -> Iterator[None]:
             gc.enable()
 
 
-def run(program: Program, make_loop: Callable[[], TrialLoop]) -> BaseException | None:
+def run(
+    program: Program,
+    make_loop: Callable[[], TrialLoop],
+    at_failure: Callable[[TrialLoop], None] | None = None,
+) -> BaseException | None:
     """Run `program()` on a new loop; return what it failed with, or None. To be called within `controlled()`.
 
+    `at_failure` is called when main has failed and nothing has been cancelled yet.
     The random module starts from the same state in each run, and what a run puts into context variables stays there.
     """
     random.seed(0)
@@ -126,6 +135,8 @@ def run(program: Program, make_loop: Callable[[], TrialLoop]) -> BaseException |
                 raise
             # Who awaits a task that was cancelled is cancelled, too: that is no fault of the program.
             failure = None if loop.has_cancelled and isinstance(exc, asyncio.CancelledError) else exc
+            if at_failure is not None:
+                at_failure(loop)
         try:
             _tear_down(loop)
         except BaseException as exc:
@@ -191,6 +202,6 @@ def key(exc: BaseException) -> tuple[Any, ...]:
         return (type(exc).__qualname__, frozenset(key(each) for each in exc.exceptions))
     place: tuple[str, int] | None = None
     for frame, line in traceback.walk_tb(exc.__traceback__):
-        if not frame.f_code.co_filename.startswith(_MACHINERY):
+        if not is_machinery(frame.f_code):
             place = frame.f_code.co_filename, line
     return (type(exc).__qualname__, place)
