@@ -48,6 +48,9 @@ Cancel = str | Collection[str] | Callable[[asyncio.Task[Any]], bool]
 #: small test, and much less than it takes to understand a failure that is larger than it has to be.
 SHRINK_RUNS = 500
 LABEL_RUNS = 200
+#: Steps of polling at one instant that are a livelock: fewer than elsewhere, because a program that spins does so in
+#: each of hundreds of runs.
+SPIN_LIMIT = 50_000
 #: Plans that are sent to an executor at a time: few enough to be shared out, enough to be worth the way.
 SENT = 8
 #: Real seconds before a line of progress is shown, and between two of them.
@@ -256,6 +259,7 @@ class Trials:
     ) -> BaseException | None:
         """Run the program once; return what it failed with. `at_failure` is called before anything is cancelled."""
         options: dict[str, Any] = {"schedule": schedule, "order": order, "lateness": self.lateness, "trace": trace}
+        options["spin_limit"] = SPIN_LIMIT
 
         def make() -> _trial.TrialLoop:
             if self.chosen is not None:
