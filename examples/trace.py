@@ -30,6 +30,6 @@ async def main():
 
 if __name__ == "__main__":
     trace = Trace()
-    with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed=2, order="io", trace=trace)) as runner:
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed=1, order="io", trace=trace)) as runner:
         runner.run(main())
     print(trace)

@@ -37,16 +37,16 @@ def output(name, *options, **environment):
 # run on this version of Python, or in debug mode, than elsewhere.
 LOST_UPDATE = """\
 Account on stock asyncio: 5 runs pass.
-Account on VirtualLoop: seed 2 is the first that fails.
-Seed 2, replayed three times, is the same run each time:
+Account on VirtualLoop: seed 3 is the first that fails.
+Seed 3, replayed three times, is the same run each time:
   at 30 ms Ann reads 100
-  at 40 ms Bob reads 100
-  at 40 ms Ann writes 120
-  at 50 ms Bob writes 103
+  at 50 ms Bob reads 100
+  at 50 ms Ann writes 120
+  at 60 ms Bob writes 103
   the balance is 103, not 123
 LockedAccount on VirtualLoop: 200 seeds pass.
 To replay the failure in a test:
-  with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed=2, order="io")) as runner: runner.run(two_deposits(Account))
+  with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed=3, order="io")) as runner: runner.run(two_deposits(Account))
 """
 
 

@@ -387,6 +387,40 @@ def test_io_brings_results_of_threads_in_any_order():
     assert len({run(main, seed, order="io") for seed in range(30)}) > 2
 
 
+class Scripted:
+    """Answers of each kind, in their order; 0 where there are no more."""
+
+    def __init__(self, **answers):
+        self.answers = {kind: iter(each) for kind, each in answers.items()}
+
+    def choose(self, n, kind):
+        return next(self.answers.get(kind, iter(())), 0)
+
+
+def deadlines_in_order_of_arrival(schedule, count):
+    """Return the deadlines, in ms, of timers 10 ms apart, as they come in, and when the first one does."""
+    ran = deadlines_and_firings("io", schedule, 0.05, [0.01 * (i + 1) for i in range(count)])
+    return [round(deadline * 1000) for deadline, _, _ in ran], next(time for _, number, time in ran if number == 0)
+
+
+def test_one_answer_makes_an_event_late_until_its_lateness_ends():
+    assert deadlines_in_order_of_arrival(Scripted(hold=[1]), 8) == ([20, 30, 40, 50, 10, 60, 70, 80], 0.06)
+
+
+def test_an_event_that_is_held_comes_in_when_nothing_else_could():
+    assert deadlines_in_order_of_arrival(Scripted(hold=[1]), 3) == ([20, 30, 10], 0.03)
+
+
+def test_an_event_that_is_held_comes_in_when_it_is_released_after_another():
+    assert deadlines_in_order_of_arrival(Scripted(hold=[1], release=[0, 1]), 5) == ([20, 30, 10, 40, 50], 0.03)
+
+
+def test_any_of_those_that_are_held_may_be_released():
+    schedule = Scripted(hold=[1, 1], release=[2, 1])
+
+    assert deadlines_in_order_of_arrival(schedule, 4) == ([30, 20, 10, 40], 0.03)
+
+
 def test_a_cancelled_event_that_is_held_is_forgotten():
     class HoldFirst:
         """Holds what it is asked about first, for ever."""

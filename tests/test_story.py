@@ -48,8 +48,8 @@ virtualloop: stock asyncio can do this where timers stand for replies: the timer
   0.000  Task-1  starts; creates one and two; waits for gather()  test_story.py:8
   0.000  one  starts, created by Task-1; sleeps 10 ms  test_story.py:4
   0.000  two  starts, created by Task-1; sleeps 10 ms  test_story.py:4
-* 0.010  the timer of one (test_story.py:4) comes in after later ones
   0.010  two  wakes up; ends  test_story.py:4
+* 0.010  the timer of one (test_story.py:4) comes in after later ones
   0.010  one  wakes up; wakes Task-1; ends  test_story.py:4
   0.010  Task-1  woken by one; raises AssertionError: ['second', 'first']  test_story.py:8 -> 10
 """

@@ -27,6 +27,7 @@ import random
 import sys
 import threading
 import warnings
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
@@ -149,10 +150,11 @@ class VirtualLoop(Services):
     # What a step is queued with, in place of an argument. At order "tasks", where a task's first step is a plain
     # callback, it is FIRST while a task is made, and at other times told from the step.
     _step_mark: object = None
-    # Whether external events may be held, and those whose deadline has passed and that have not come in:
-    # (tick, handle), by tick.
+    # Whether external events may be held; those whose deadline has passed and that have not been asked about; and those
+    # that are held: (tick, handle), by tick.
     _holds = False
-    _held: deque[tuple[int, Any]] = ()  # type: ignore[assignment]  # see above
+    _due: deque[tuple[int, Any]] = ()  # type: ignore[assignment]  # see above
+    _held: list[tuple[int, Any]] = ()  # type: ignore[assignment]  # see above
     # Callers of the awaitable twins: (tick, number, future) as a heap, and futures.
     _settlers: list[tuple[int, int, asyncio.Future[None]]] = ()  # type: ignore[assignment]  # see above
     _idlers: deque[asyncio.Future[None]] = ()  # type: ignore[assignment]  # see above
@@ -237,7 +239,7 @@ class VirtualLoop(Services):
         self._choose = answers_of(schedule)
         if order in ("io", "tasks"):
             self._holds = True
-            self._held = deque()
+            self._due, self._held = deque(), []
         # A schedule that is known to keep the order of tasks need not be asked about it.
         if order == "tasks" and not getattr(schedule, "keeps_task_order", False):
             self._queue = self._loose_queue = LooseQueue(self._choose)
@@ -618,7 +620,7 @@ class VirtualLoop(Services):
         """
         self._check_closed()
         self._check_running()
-        if future is NOTHING_TO_DO and not self._queue and not self._held and not self._timers.ticks:
+        if future is NOTHING_TO_DO and not self._queue and not self._held and not self._due and not self._timers.ticks:
             return None  # Stock asyncio runs two empty turns here, which nobody can tell from none.
         new_task = not asyncio.isfuture(future)
         future = self.create_task(future) if type(future) is CoroutineType else asyncio.ensure_future(future, loop=self)
@@ -698,7 +700,7 @@ class VirtualLoop(Services):
         if self._loose_queue is not None:
             self._loose_queue.clear()
         self._timers.clear()
-        self._held = self._settlers = self._idlers = ()  # type: ignore[assignment]  # as in a new loop
+        self._due = self._held = self._settlers = self._idlers = ()  # type: ignore[assignment]  # as in a new loop
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
         if not self._closed:
@@ -935,7 +937,7 @@ class VirtualLoop(Services):
         nothing = not self._queue and not self._leave
         if nothing and self._held and self._threads.anything():
             nothing = not self._hear_threads()
-        idle = nothing and not self._held and not (ticks and ticks[0] <= clock.tick)
+        idle = nothing and not self._held and not self._due and not (ticks and ticks[0] <= clock.tick)
         if idle:
             self._idle()
             self._instant = clock.tick
@@ -943,17 +945,13 @@ class VirtualLoop(Services):
             self._timers.release(clock.tick, self._ready)
             return idle
         take_due = self._hold_due if self._holds else self._release_due
-        held_before = len(self._held)
         take_due()
         # The loop reads its clock late: callbacks took long, or it woke late. Deadlines pass in their order.
         while not self._leave and (tick := self._next_within_lateness()) is not None and self._choose(2, "late"):
             clock.move(tick)
             take_due()
-        if self._holds:
-            must = not self._queue and not self._leave
-            # Who is held stays held until something else comes in, or could: asked each turn, nobody would be for long.
-            if must or len(self._held) > held_before or self._is_overdue(0):
-                self._deliver(must=must)
+        while self._held and not self._queue and not self._leave:
+            self._go_on_without_the_held()
         return idle
 
     def _release_due(self) -> None:
@@ -970,65 +968,49 @@ class VirtualLoop(Services):
         stop = self._next_stop()
         return tick if stop is None or tick <= stop else None
 
-    def _deliver(self, *, must: bool) -> None:
-        """Let external events come in, in any order, or hold them for later ones; with `must`, at least one comes in.
-
-        Each event, from the earliest deadline on, is either let in, and then all that were held are asked about again,
-        or held. So the order is any order, and each event costs a few questions at most, however many are pending.
-        """
-        held = self._held
-        choose = self._choose
-        position = 0
-        while held:
-            if position == len(held):
-                if not must:
-                    return
-                # All were held, and nothing else is ready: does a later deadline pass first?
-                tick = self._timers.next_tick()
-                stop = self._next_stop()
-                if tick is not None and tick <= held[0][0] + self._lateness and (stop is None or tick <= stop):
-                    self._clock.move(tick)
-                    self._hold_due()
-                    continue
-                position = 0
-                hold = 0
-            else:
-                tick, handle = held[position]
-                if handle._callback is None:  # cancelled
-                    del held[position]
-                    continue
-                # At the end of its lateness, an event comes in without being asked.
-                hold = 0 if self._is_overdue(position) else choose(2, "hold")
-            if hold:
-                if self._recorder is not None:
-                    self._recorder.hold(held[position][1])
-                position += 1
-                continue
-            handle = held[position][1]
-            del held[position]
-            if handle._callback is not None:  # not cancelled
-                self._ready.append(handle)
-                must = False
-            position = 0
-
-    def _is_overdue(self, position: int) -> bool:
-        """Return whether the event that is held there may not be held any longer."""
-        held = self._held
-        return position < len(held) and self._clock.tick >= held[position][0] + self._lateness
-
     def _hold_due(self) -> None:
-        """Move the timers that are due to `_held`."""
+        """Let the events that are due come in or be late; whenever one comes in, those that are late may follow.
+
+        So the order is any order, each event costs a question or two, however many are pending, and one answer is all
+        it takes for an event to be late by much: it is, until the schedule lets it in, its lateness ends, or nothing
+        else could come in.
+        """
         timers = self._timers
+        now = self._clock.tick
+        due = self._due
         held = self._held
-        while timers.ticks and timers.ticks[0] <= self._clock.tick:
+        while timers.ticks and timers.ticks[0] <= now:
             tick, handles = timers.pop()
-            if not held or held[-1][0] <= tick:
-                held.extend((tick, handle) for handle in handles)
+            due.extend((tick, handle) for handle in handles)
+        while held and held[0][0] + self._lateness <= now:
+            self._let_in(0)
+        while due:
+            if due[0][1]._callback is None:  # cancelled
+                due.popleft()
+            elif self._choose(2, "hold"):
+                tick, handle = due.popleft()
+                if self._recorder is not None:
+                    self._recorder.hold(handle)
+                insort(held, (tick, handle), key=_tick_of)
             else:
-                # It was set for a deadline that had passed already.
-                position = sum(earlier <= tick for earlier, _ in held)
-                for handle in reversed(handles):
-                    held.insert(position, (tick, handle))
+                self._ready.append(due.popleft()[1])
+                while held and (k := self._choose(len(held) + 1, "release")):
+                    self._let_in(k - 1)
+
+    def _let_in(self, position: int) -> None:
+        _, handle = self._held.pop(position)
+        if handle._callback is not None:  # not cancelled
+            self._ready.append(handle)
+
+    def _go_on_without_the_held(self) -> None:
+        """Nothing is ready, as all that was due is held: let a later deadline pass, or the earliest of them come in."""
+        tick = self._timers.next_tick()
+        stop = self._next_stop()
+        if tick is not None and tick <= self._held[0][0] + self._lateness and (stop is None or tick <= stop):
+            self._clock.move(tick)
+            self._hold_due()
+        else:
+            self._let_in(0)
 
     # --- when nothing is ready ----------------------------------------------------------------------------------------
 
@@ -1207,6 +1189,10 @@ class VirtualLoop(Services):
 
 def _make_factory_task(loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
     return FactoryTask(coro, loop=loop, **kwargs)
+
+
+def _tick_of(event: tuple[int, Any]) -> int:
+    return event[0]
 
 
 def _run_unless_cancelled(handle: asyncio.Handle) -> None:

@@ -27,7 +27,7 @@ Level = Literal["fifo", "timing", "io", "tasks"]
 LEVELS: tuple[Level, ...] = ("fifo", "timing", "io", "tasks")
 
 #: The level that a deviation of each kind belongs to. All others are not a matter of order.
-_LEVEL_OF_KIND: dict[str, Level] = {"late": "timing", "hold": "io", "task": "tasks"}
+_LEVEL_OF_KIND: dict[str, Level] = {"late": "timing", "hold": "io", "release": "io", "task": "tasks"}
 
 #: Random runs before an exhaustive search is thought of: most races are found within them.
 FIRST_RUNS = 32

@@ -16,7 +16,7 @@ __all__ = ["deviations", "shrink"]
 #: Runs a candidate; returns the answers of the run if it failed in the same way, else None.
 Attempt = Callable[[Sequence[int]], Sequence[int] | None]
 
-#: How many questions may disappear with a deviation: a held event is asked about again each time another one comes in.
+#: How many questions may disappear with a deviation: whoever is held may be released each time another one comes in.
 MAX_CUT = 3
 
 

@@ -10,7 +10,8 @@ list of zeros, like an empty one, is the plain run, and driving answers towards 
 The kinds that the loop asks for:
 
     late     of 2: 0, the loop reads its clock now; 1, only after one more deadline has passed
-    hold     of 2: 0, this external event comes in now; 1, it lets later ones pass
+    hold     of 2: 0, this external event comes in now; 1, it is late, and lets later ones pass
+    release  of n: 0, those who are late stay so; k, the k-th of them comes in now, after the one that just did
     task     of n: 0, the task that has been ready longest runs next; k, another one does
     cancel   of 2: 1, this task is cancelled here; asked by `explore(cancel=...)` only
     user     of n: the test's own `virtualloop.choose(options)`
@@ -31,9 +32,11 @@ from virtualloop._errors import VirtualLoopError
 __all__ = ["Choice", "Exhaustive", "Random", "Recording", "Replay", "ReplayError", "Schedule"]
 
 #: How often an event is held, drawn once per run between these two. Bugs differ in the rate that finds them fastest,
-#: so no single rate wins. An event that is held is asked about again whenever another one comes in, so among many of
-#: these a rate below 0.8 holds none for long; at a rate above 0.9 hardly any event is punctual.
-HOLD_RATES = (0.3, 0.95)
+#: so no single rate wins.
+HOLD_RATES = (0.2, 0.7)
+#: How often one of those that are held follows another event that comes in, drawn once per run between these two. The
+#: lower the rate, the later they are.
+RELEASE_RATES = (0.05, 0.7)
 #: How often the clock passes one more deadline, drawn once per run between these two. It is asked at each turn of the
 #: loop, so at a higher rate each busy period would end as late as it may; at a lower one few runs are late at all.
 LATE_RATES = (0.1, 0.6)
@@ -100,6 +103,8 @@ class Random:
         self._order = draw = self._stream("order").random
         low, high = HOLD_RATES
         self._hold_from = 1 - (low + (high - low) * draw())
+        low, high = RELEASE_RATES
+        self._release_from = 1 - (low + (high - low) * draw())
         low, high = LATE_RATES
         self._late_from = 1 - (low + (high - low) * draw())
         low, high = LATER_RATES
@@ -119,6 +124,9 @@ class Random:
         """Return an integer in `range(n)`."""
         if kind == "hold":
             return 1 if self._order() >= self._hold_from else 0
+        if kind == "release":
+            share = (self._order() - self._release_from) / (1 - self._release_from)
+            return 0 if share < 0 else min(1 + int(share * (n - 1)), n - 1)
         if kind == "late":
             self._was_late = self._order() >= (self._later_from if self._was_late else self._late_from)
             return 1 if self._was_late else 0
