@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from virtualloop._explore import Failure as Failure
     from virtualloop._explore import explore as explore
     from virtualloop._explore import explored as explored
+    from virtualloop.network import Network as Network
     from virtualloop.trace import Trace as Trace
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Exploration",
     "Failure",
     "LivelockError",
+    "Network",
     "Schedule",
     "Trace",
     "UnsupportedError",
@@ -42,6 +44,7 @@ __all__ = [
 # Where a name comes from that is not needed to run a loop: it is imported when it is first asked for.
 _LATER = {
     **dict.fromkeys(["Exploration", "Failure", "explore", "explored"], "virtualloop._explore"),
+    "Network": "virtualloop.network",
     "Trace": "virtualloop.trace",
 }
 

@@ -29,6 +29,7 @@ from virtualloop._unsupported import Outside, refuse_descriptor
 if TYPE_CHECKING:
     from virtualloop.network import Network
     from virtualloop.network._endpoint import Endpoint
+    from virtualloop.network._medium import Medium
 
 __all__ = ["Borrowed"]
 
@@ -50,7 +51,7 @@ class _Sockets:
         if self._namespace["socket"] is not socket:
             return self._namespace["socket"].socket(*args, **kwargs)
         loop: Any = get_running_loop()
-        return loop.network.make_socket(*args, **kwargs)
+        return loop._medium.make_socket(*args, **kwargs)
 
 
 class _Numbered:
@@ -88,7 +89,7 @@ def _adopting(name: str) -> Any:
     async def method(self: Borrowed, *args: Any, **kwargs: Any) -> Any:
         for arg in (*args, *kwargs.values()):
             if isinstance(arg, socket.socket):
-                self.network.adopt(arg)
+                self._medium.adopt(arg)
         return await stock(self, *args, **kwargs)
 
     return method
@@ -129,12 +130,19 @@ class Borrowed(Outside):
     def network(self) -> Network:
         """The network in memory that this loop's connections go through."""
         if self._network is None:
-            from virtualloop.network import Network  # noqa: PLC0415  # only a loop that needs it pays for it
+            from virtualloop.network import Network  # only a loop that needs it pays for it
 
-            network = Network()
-            network.open(self)
-            self._network = network
+            self._join_network(Network())
+        assert self._network is not None
         return self._network
+
+    def _join_network(self, network: Network) -> None:
+        from virtualloop.network import Network  # as above
+
+        if not isinstance(network, Network):
+            raise TypeError(f"network must be a virtualloop.Network, not {network!r}")
+        network._open(self)
+        self._network = network
 
     # --- names --------------------------------------------------------------------------------------------------------
 
@@ -153,30 +161,34 @@ class Borrowed(Outside):
         flags: int = 0,
     ) -> Any:
         """Look up a name among the hosts of the network; an answer is an event from outside."""
-        network = self.network
-        here = network.here
-        return await network.answer(
-            lambda: network.look_up(here, host, port, family=family, kind=type, proto=proto, flags=flags)
+        medium = self._medium
+        here = medium.here
+        return await medium.answer(
+            lambda: medium.look_up(here, host, port, family=family, kind=type, proto=proto, flags=flags)
         )
 
     async def getnameinfo(self, sockaddr: Any, flags: int = 0) -> Any:
-        """Look up an address among the hosts of the network."""
-        network = self.network
-        return await network.answer(lambda: network.name_of(sockaddr, flags))
+        """Look up an address among the hosts of the medium."""
+        medium = self._medium
+        return await medium.answer(lambda: medium.name_of(sockaddr, flags))
 
     # --- what the borrowed methods ask of the loop --------------------------------------------------------------------
 
     @property
+    def _medium(self) -> Medium:
+        return self.network._live()
+
+    @property
     def _transports(self) -> Any:
-        return self.network.transports
+        return self._medium.transports
 
     @property
     def _selector(self) -> Any:
-        return self.network
+        return self._medium
 
     @property
     def _unix_server_sockets(self) -> Any:
-        return self.network.unix_files
+        return self._medium.unix_files
 
     def _add_reader(self, fd: Any, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
         return self._set_watch(self._socket_at(fd).reader, callback, args, context)
@@ -195,24 +207,24 @@ class Borrowed(Outside):
         return handle
 
     def _remove_reader(self, fd: Any) -> bool:
-        sock = self.network.sockets.get(fd)
+        sock = self._medium.sockets.get(fd)
         return sock is not None and sock.waits_to_read() and sock.reader.unset()
 
     def _remove_writer(self, fd: Any) -> bool:
-        sock = self.network.sockets.get(fd)
+        sock = self._medium.sockets.get(fd)
         return sock is not None and sock.waits_to_write() and sock.writer.unset()
 
     def _stop_serving(self, sock: Any) -> None:
-        network = self.network
+        medium = self._medium
         # Servers of Python 3.13 and later take the files of their sockets with them.
-        path = sock.getsockname() if sock in network.unix_files else None
+        path = sock.getsockname() if sock in medium.unix_files else None
         self._remove_reader(sock.fileno())
         sock.close()
         if path is not None:
-            network.paths.remove_file(path, network.unix_files.pop(sock))
+            medium.paths.remove_file(path, medium.unix_files.pop(sock))
 
     def _socket_at(self, fd: Any) -> Endpoint:
-        return self.network.sockets[fd]
+        return self._medium.sockets[fd]
 
     # --- watches of the program's own ---------------------------------------------------------------------------------
 
@@ -243,9 +255,9 @@ class Borrowed(Outside):
     def _own(self, fd: Any, method: str) -> int:
         """Return the number of a socket of the network, or refuse what is none."""
         if isinstance(fd, socket.socket):
-            self.network.adopt(fd)
+            self._medium.adopt(fd)
             return fd.fileno()
-        if not isinstance(fd, int) or not self.network.has_number(fd):
+        if not isinstance(fd, int) or not self._medium.has_number(fd):
             refuse_descriptor(method)
         return fd
 

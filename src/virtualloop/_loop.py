@@ -63,6 +63,7 @@ from virtualloop.schedules import PLAIN, Random, Schedule, answers_of, check_sch
 if TYPE_CHECKING:
     from virtualloop._recorder import Recorder
     from virtualloop._waits import Survey
+    from virtualloop.network import Network
     from virtualloop.trace import Trace
 
 __all__ = ["Order", "VirtualLoop"]
@@ -123,6 +124,7 @@ class VirtualLoop(Services):
         thread_patience: how long to wait for a thread that does not come to rest, in real seconds.
         trace: a `virtualloop.Trace`, which keeps a record of the run.
         strict: whether what a closing loop leaves open, and errors that nobody has seen, are an error.
+        network: the `virtualloop.Network` that connections go through; a perfect one by default.
 
     Raises TypeError or ValueError that names the argument.
 
@@ -189,6 +191,7 @@ class VirtualLoop(Services):
         thread_patience: float = THREAD_PATIENCE,
         trace: Trace | None = None,
         strict: bool = False,
+        network: Network | None = None,
     ) -> None:
         # The defaults need no check, and most loops of a test suite are made with them.
         recorded_order = recorded_lateness = None
@@ -227,6 +230,8 @@ class VirtualLoop(Services):
             self._keep_record(trace)
         if strict:
             self._be_strict()
+        if network is not None:
+            self._join_network(network)
         self._closed = False
         if others():
             # These are older than the loop, and so somebody else's.
@@ -685,7 +690,7 @@ class VirtualLoop(Services):
             self.time(),
             tasks=in_order(tasks),
             generators=generators,
-            sockets=() if self._network is None else self._network.sockets.values(),
+            sockets=() if self._network is None else self._medium.sockets.values(),
             handles=[handle for handle in handles if handle is not None and type(handle) is not tuple],
             watch=self._watch,
         )

@@ -119,7 +119,7 @@ class Services(Borrowed):
         if self._signals is not None:
             self._signals.clear()
         if self._network is not None:
-            self._network.close()
+            self._medium.close()
         self._closed = True
         self._checked = True
         self._executor_shutdown_called = True

@@ -15,6 +15,17 @@ The kinds that the loop asks for:
     task     of n: 0, the task that has been ready longest runs next; k, another one does
     cancel   of 2: 1, this task is cancelled here; asked by `explore(cancel=...)` only
     user     of n: the test's own `virtualloop.choose(options)`
+
+And, where a `Network` says that it happens, with a probability of k/n for answers from 1 to k:
+
+    latency    of n: how much longer than at best this takes to come in, in n - 1 steps up to the longest
+    loss       of n: this datagram is lost
+    duplicate  of n: this datagram comes in twice
+    reorder    of n: this datagram is overtaken by later ones
+    fragment   of n: of what has come in only a part is read at once
+    cut        of n: and that part is so much shorter, by k + 1 bytes
+    coalesce   of n: this write is held back, to come in with the next
+    reset      of n: this write resets the connection
 """
 
 from __future__ import annotations
@@ -49,6 +60,10 @@ TASK_RATES = (0.0, 0.0, 0.2, 0.7)
 #: Among more tasks than this, the rate falls in proportion. A few out of their order find what there is to find, and to
 #: resume thousands all over the place costs more in cache misses than everything else together.
 CROWD = 16
+
+
+#: What the network asks about; see above.
+NETWORK_KINDS = frozenset({"latency", "loss", "duplicate", "reorder", "fragment", "cut", "coalesce", "reset"})
 
 
 class ReplayError(VirtualLoopError):
@@ -114,6 +129,7 @@ class Random:
         # In a crowd: questions to be answered with 0 before the next draw.
         self._skip = 0
         self._user: random.Random | None = None
+        self._network: random.Random | None = None
 
     @property
     def keeps_task_order(self) -> bool:
@@ -147,6 +163,10 @@ class Random:
             # Any distance is as likely as any other of its magnitude: who is a little late is overtaken by a few,
             # rarely by ten thousand.
             return min(int(n ** self._order()), n - 1)
+        if kind in NETWORK_KINDS:
+            if self._network is None:
+                self._network = self._stream("network")
+            return int(self._network.random() * n)
         if self._user is None:
             self._user = self._stream("user")
         return int(self._user.random() * n)

@@ -69,5 +69,23 @@ def traces() -> None:
     assert_type(trace.diff(Trace()), str)
 
 
+def networks() -> None:
+    network = virtualloop.Network(hosts=["server"], latency=(0.0, 0.1), bandwidth=1e6, loss=0.1, resets=0.01)
+    loop = VirtualLoop(network=network)
+    assert_type(loop.network, virtualloop.Network)
+    network.link("localhost", "server", latency=0.2, one_way=True)
+    network.partition("localhost", "server")
+    network.heal("localhost", "server")
+    network.reset("localhost", "server")
+    host = network.add_host("other", "192.0.2.1")
+    assert_type(network.host("server"), type(host))
+    with host:
+        assert_type(host.name, str)
+    host.crash()
+    host.restart()
+    assert_type(host.is_up, bool)
+    assert_type(network.faults[0].text, str)
+
+
 def errors() -> tuple[type[VirtualLoopError], ...]:
     return DeadlockError, LivelockError, UnsupportedError, ReplayError

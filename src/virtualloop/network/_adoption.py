@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 from virtualloop.network import _names
 from virtualloop.network._faces import MemorySocket, endpoint_of, stand_for
 
 if TYPE_CHECKING:
-    from virtualloop.network import Network
     from virtualloop.network._endpoint import Endpoint
+    from virtualloop.network._medium import Medium
 
 __all__ = ["Adoption"]
 
@@ -26,19 +27,19 @@ if hasattr(socket, "SO_REUSEPORT"):
 
 
 class Adoption:
-    """The adopted sockets of one network."""
+    """The adopted sockets of one medium."""
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        # The other ends of pairs of which one end was handed in, each with what tells that one from others.
-        self._twins: list[tuple[Any, Endpoint]] = []
+    def __init__(self, medium: Medium) -> None:
+        self._medium = medium
+        # The other ends of pairs of which one end was handed in, by what tells whose they are.
+        self._twins: dict[Any, Endpoint] = {}
 
     def adopt(self, sock: socket.socket) -> None:
         """Have a real socket stand for one in memory; one that does already, or is closed, stays as it is."""
         if isinstance(sock, MemorySocket) or socket.socket.fileno(sock) == -1 or _is_tls(sock):
             return
         endpoint = endpoint_of(sock)
-        if endpoint is None or endpoint.network is not self._network:
+        if endpoint is None or endpoint.medium is not self._medium:
             stand_for(sock, self._endpoint_for(sock))
 
     def _endpoint_for(self, sock: socket.socket) -> Endpoint:
@@ -50,7 +51,7 @@ class Adoption:
             peer = None
         if peer is not None:
             return self._end_of_pair(sock, address, peer)
-        endpoint = self._network.make_endpoint(sock.family, sock.type, sock.proto)
+        endpoint = self._medium.make_endpoint(sock.family, sock.type, sock.proto)
         if sock.family in _names.ANY:
             for level, option in _KEPT:
                 endpoint.setsockopt(level, option, socket.socket.getsockopt(sock, level, option))
@@ -62,7 +63,7 @@ class Adoption:
                 endpoint.take(address[0], address[1])
         elif address:
             endpoint.local = address
-            self._network.paths.add(endpoint, address)
+            self._medium.paths.add(endpoint, address)
         if sock.type == socket.SOCK_STREAM and socket.socket.getsockopt(sock, socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             endpoint.listen()
         return endpoint
@@ -70,22 +71,27 @@ class Adoption:
     def _end_of_pair(self, sock: socket.socket, address: Any, peer: Any) -> Endpoint:
         """Return one end of a connection that the program made, and keep the other end until it is handed in."""
         if sock.family in _names.ANY:
-            # The two ends name each other.
-            key: Any = (sock.type, address, peer)
-            keys = [(sock.type, peer, address)]
+            mine, others = (address, peer), (peer, address)
         else:
-            # They have no names, but were made one after the other.
-            key = os.fstat(socket.socket.fileno(sock)).st_ino
-            keys = [key - 1, key + 1]
-        for position, (twin_key, twin) in enumerate(self._twins):
-            if twin_key in keys and twin.type == sock.type:
-                del self._twins[position]
-                return twin
-        endpoint, twin = (self._network.make_endpoint(sock.family, sock.type, sock.proto) for _ in range(2))
-        endpoint.local, twin.local = address, peer
+            # The ends of a socketpair() have no names, so this one gets one, which the other end can tell its peer by.
+            mine, others = peer, address or _named(sock)
+        twin = self._twins.pop((sock.type, mine), None)
+        if twin is not None:
+            return twin
+        endpoint, twin = (self._medium.make_endpoint(sock.family, sock.type, sock.proto) for _ in range(2))
+        if sock.family in _names.ANY:
+            endpoint.local, twin.local = address, peer
         endpoint.pair_with(twin)
-        self._twins.append((key, twin))
+        self._twins[sock.type, others] = twin
         return endpoint
+
+
+def _named(sock: socket.socket) -> Any:
+    if sys.platform != "linux":
+        return ""  # Only Linux has names that are no files: elsewhere, the next end that is handed in is the other one.
+    name = b"\0virtualloop %d" % os.fstat(socket.socket.fileno(sock)).st_ino
+    socket.socket.bind(sock, name)
+    return name
 
 
 def _is_tls(sock: socket.socket) -> bool:

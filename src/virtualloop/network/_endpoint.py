@@ -23,8 +23,8 @@ from virtualloop.network._watch import Watch
 from virtualloop.network._wire import BUFFER, END, HELLO, RESET, RecordedWire, Wire
 
 if TYPE_CHECKING:
-    from virtualloop.network import Network
-    from virtualloop.network._hosts import Host
+    from virtualloop.network._machines import Machine
+    from virtualloop.network._medium import Medium
 
 __all__ = ["Endpoint"]
 
@@ -58,7 +58,7 @@ class Endpoint:
         "incoming",
         "listener",
         "local",
-        "network",
+        "medium",
         "number",
         "out",
         "over",
@@ -68,14 +68,14 @@ class Endpoint:
         "type",
     )
 
-    def __init__(self, network: Network, host: Host, family: int, kind: int, proto: int) -> None:
-        self.network = network
+    def __init__(self, medium: Medium, host: Machine, family: int, kind: int, proto: int) -> None:
+        self.medium = medium
         self.host = host
         self.family = socket.AddressFamily(family)
         self.type = socket.SocketKind(kind)
         self.proto = proto
         #: What stands for its file descriptor.
-        self.number = network.next_number()
+        self.number = medium.next_number()
         #: How many objects of the program's stand for it.
         self.faces = 0
         self._options: dict[tuple[int, int], Any] = {}
@@ -100,9 +100,9 @@ class Endpoint:
         self.closed = False
         self._reader: Watch | None = None
         self._writer: Watch | None = None
-        network.sockets[self.number] = self
-        if network.loop._watch is not None:
-            network.loop._watch.made_socket(self.number)
+        medium.sockets[self.number] = self
+        if medium.loop._watch is not None:
+            medium.loop._watch.made_socket(self.number)
 
     # --- being waited for ---------------------------------------------------------------------------------------------
 
@@ -110,14 +110,14 @@ class Endpoint:
     def reader(self) -> Watch:
         """Who waits until there is something to read."""
         if self._reader is None:
-            self._reader = Watch(self.network.loop, self.may_read)
+            self._reader = Watch(self.medium.loop, self.may_read)
         return self._reader
 
     @property
     def writer(self) -> Watch:
         """Who waits until something can be written."""
         if self._writer is None:
-            self._writer = Watch(self.network.loop, self.may_write)
+            self._writer = Watch(self.medium.loop, self.may_write)
         return self._writer
 
     def waits_to_read(self) -> bool:
@@ -194,7 +194,10 @@ class Endpoint:
             return _names.ANY[self.family], number
         if host == "<broadcast>":
             return "255.255.255.255", number
-        info = self.network.look_up(self.host, host, None, family=self.family, kind=self.type)
+        literal = _names.literal(host)
+        if literal is not None and literal[0] == self.family:
+            return literal[1], number
+        info = self.medium.look_up(self.host, host, None, family=self.family, kind=self.type)
         return info[0][4][0], number
 
     def bind(self, address: Any) -> None:
@@ -203,7 +206,7 @@ class Endpoint:
         if self.local is not None:
             raise error(errno.EINVAL)
         if self.family == _UNIX:
-            self.local = self.network.paths.bind(self, address)
+            self.local = self.medium.paths.bind(self, address)
             return
         host, port = self._parse(address, "bind")
         if host != _names.ANY[self.family] and not self.host.has(host):
@@ -297,7 +300,7 @@ class Endpoint:
         if self._waiting is not None:
             raise error(errno.EINVAL)
         if self.family == _UNIX:
-            listener = self.network.paths.find(self, address)
+            listener = self.medium.paths.find(self, address)
             if not listener.listens:
                 raise error(errno.ECONNREFUSED)
             self._peer = listener.local
@@ -314,12 +317,12 @@ class Endpoint:
             self.take(self.host.own_address(host), 0)
         self._peer = self._address(host, port)
         self._connecting = True
-        self.network.connect(self, there, host, port)
+        self.medium.connect(self, there, host, port)
         raise error(errno.EINPROGRESS)
 
-    def _establish(self, listener: Endpoint, there: Host, links: Any) -> None:
+    def _establish(self, listener: Endpoint, there: Machine, links: Any) -> None:
         """Make the other end, and the wires between the two."""
-        other = Endpoint(self.network, there, listener.family, self.type, self.proto)
+        other = Endpoint(self.medium, there, listener.family, self.type, self.proto)
         other._options.update(listener._options)
         other.buffer_for_sending = listener.buffer_for_sending
         other.buffer_for_receiving = listener.buffer_for_receiving
@@ -339,7 +342,7 @@ class Endpoint:
         if self._peer is None:
             self._peer, other._peer = other.local or "", self.local or ""
         there, back = links or (None, None)
-        make = Wire if self.network.loop._recorder is None else RecordedWire
+        make = Wire if self.medium.loop._recorder is None else RecordedWire
         self.out = other.incoming = make(self, other, there)
         other.out = self.incoming = make(other, self, back)
 
@@ -360,7 +363,7 @@ class Endpoint:
         listener._waiting.append(self)
         listener.notify_reader()
 
-    def established(self, listener: Endpoint, there: Host, links: Any) -> None:
+    def established(self, listener: Endpoint, there: Machine, links: Any) -> None:
         """The other side has answered."""
         if self.closed:
             return
@@ -421,7 +424,7 @@ class Endpoint:
             if watch is not None:
                 watch.close()
         self._reader = self._writer = None
-        self.network.forget(self)
+        self.medium.forget(self)
         for connection in self._waiting or ():
             connection.abandon()
         if self.out is not None and self.incoming is not None and not self.over:
@@ -460,7 +463,7 @@ class Endpoint:
             data = data[:room]
         if len(data):
             if wire.link is not None and not wire.link.is_perfect and wire.link.resets(wire):
-                self.network.reset_connection(self)
+                self.medium.reset_connection(self)
                 raise self._no_sending()
             wire.put(data if type(data) is bytes else bytes(data))
         return len(data)
@@ -529,7 +532,7 @@ class Endpoint:
 
     def _connect_datagrams(self, address: Any) -> None:
         if self.family == _UNIX:
-            self._peer = self.network.paths.find(self, address).local
+            self._peer = self.medium.paths.find(self, address).local
             return
         host, port = self._parse(address, "connect")
         if host == _names.ANY[self.family]:
@@ -551,7 +554,7 @@ class Endpoint:
         if len(data) > MAX_DATAGRAM:
             raise error(errno.EMSGSIZE)
         if self.family == _UNIX:
-            self.network.paths.find(self, address).take_in(data, self.local)
+            self.medium.paths.find(self, address).take_in(data, self.local)
             return len(data)
         host, port = self._parse(address, "sendto")
         broadcast = host == "255.255.255.255"
@@ -564,8 +567,8 @@ class Endpoint:
             raise _names.no_route()
         if self.local is None:
             self.take(_names.ANY[self.family], 0)
-        for each in [there] if there is not None else self.network.hosts_in_order():
-            self.network.send_datagram(self, each, host, port, data)
+        for each in [there] if there is not None else self.medium.machines.values():
+            self.medium.send_datagram(self, each, host, port, data)
         return len(data)
 
     def datagram_source(self, target: str) -> Any:

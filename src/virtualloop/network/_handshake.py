@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from virtualloop._clock import TICKS_PER_SECOND
 
 if TYPE_CHECKING:
-    from virtualloop.network import Network
     from virtualloop.network._endpoint import Endpoint
-    from virtualloop.network._hosts import Host
+    from virtualloop.network._machines import Machine
+    from virtualloop.network._medium import Medium
 
 __all__ = ["Handshake"]
 
@@ -22,14 +22,14 @@ __all__ = ["Handshake"]
 class Handshake:
     """Ask for a connection from `sock` to `address` and `port` of the host `there`."""
 
-    def __init__(self, network: Network, sock: Endpoint, there: Host, address: str, port: int) -> None:
-        self._network = network
+    def __init__(self, medium: Medium, sock: Endpoint, there: Machine, address: str, port: int) -> None:
+        self._medium = medium
         self._sock = sock
         self._there = there
         self._address = address
         self._port = port
-        self._out = network.link_between(sock.host, there)
-        self._back = network.link_between(there, sock.host)
+        self._out = medium.link_between(sock.host, there)
+        self._back = medium.link_between(there, sock.host)
         self._timeout: Any = None
         if self._out.is_perfect and self._back.is_perfect:
             self._answer(self._listener())
@@ -37,7 +37,7 @@ class Handshake:
             self._ask()
 
     def __str__(self) -> str:
-        return f"{self._sock.label}->{self._network.label(self._there, self._address, self._port)}"
+        return f"{self._sock.label}->{self._medium.label(self._there, self._address, self._port)}"
 
     def _listener(self) -> Endpoint | None:
         bound = self._there.bound_to(socket.SOCK_STREAM, self._sock.family, self._address, self._port)
@@ -66,9 +66,9 @@ class Handshake:
 
     def _wait(self, link: Any, resume: Any) -> None:
         if self._timeout is None:
-            self._network.note(f"{self}: no answer")
-            end = self._network.loop._clock.tick + int(self._network.connect_timeout * TICKS_PER_SECOND)
-            self._timeout = self._network.set_timer(end, self._give_up)
+            self._medium.note(link.closed_by, f"{self}: no answer")
+            end = self._medium.loop._clock.tick + int(self._medium.connect_timeout * TICKS_PER_SECOND)
+            self._timeout = self._medium.set_timer(end, self._give_up)
         link.when_open(resume)
 
     def _give_up(self) -> None:

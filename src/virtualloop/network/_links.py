@@ -1,7 +1,7 @@
 """The way from one host to another: how long it takes, and what goes wrong on it.
 
 Owns the conditions of each direction and every question about them that is put to the schedule. Whatever is not
-configured is not asked; the answer 0 is the perfect network.
+configured is not asked; the answer 0 is the perfect medium.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from __future__ import annotations
 import errno
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from virtualloop._clock import TICKS_PER_SECOND, span_in_ticks
 
 if TYPE_CHECKING:
-    from virtualloop.network import Network
-    from virtualloop.network._hosts import Host
+    from virtualloop.network._machines import Machine
+    from virtualloop.network._medium import Medium
     from virtualloop.network._wire import Wire
 
 __all__ = ["PERFECT", "Conditions", "Link", "checked"]
@@ -37,8 +35,7 @@ GIVE_UP = 924.6
 FINEST = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
+class Conditions(NamedTuple):
     """What a link does. Probabilities are (k, n): k answers of n."""
 
     latency: tuple[int, int] = (0, 0)
@@ -80,18 +77,24 @@ def checked(**given: Any) -> dict[str, Any]:
                 raise TypeError(f"{name} must be a probability, not {value!r}")
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {value!r}")
-            fraction = Fraction(value).limit_denominator(FINEST)
-            found[name] = fraction.numerator, fraction.denominator
+            found[name] = (int(value), 1) if value in (0, 1) else _fraction(value)
     return found
+
+
+def _fraction(probability: float) -> tuple[int, int]:
+    from fractions import Fraction  # noqa: PLC0415  # it takes longer to load than the rest of the network
+
+    fraction = Fraction(probability).limit_denominator(FINEST)
+    return fraction.numerator, fraction.denominator
 
 
 class Link:
     """The way from `source` to `target`."""
 
-    __slots__ = ("_busy_until", "_held", "conditions", "is_partitioned", "is_perfect", "network", "source", "target")
+    __slots__ = ("_busy_until", "_held", "conditions", "is_partitioned", "is_perfect", "medium", "source", "target")
 
-    def __init__(self, network: Network, source: Host, target: Host, conditions: Conditions) -> None:
-        self.network = network
+    def __init__(self, medium: Medium, source: Machine, target: Machine, conditions: Conditions) -> None:
+        self.medium = medium
         self.source = source
         self.target = target
         self.conditions = conditions
@@ -127,22 +130,22 @@ class Link:
         tick = self.tick_of(wire, size)
         if size and self._happens(self.conditions.coalescing, "coalesce"):
             tick += int(JOINED * TICKS_PER_SECOND)
-            self.note(f"{wire}: {size} bytes held back for {JOINED * 1000:g} ms")
+            self.note("coalesce", f"{wire}: {size} bytes held back for {JOINED * 1000:g} ms")
         wire.last_tick = tick = max(tick, wire.last_tick)
         return tick
 
     def tick_of(self, what: object, size: int) -> int:
         """Return the tick at which something of so many bytes, sent now, comes in."""
         low, high = self.conditions.latency
-        tick = self.network.loop._clock.tick + low
+        tick = self.medium.loop._clock.tick + low
         if high > low:
             steps = min(LATENCIES, high - low + 1)
-            late = (high - low) * self.network.loop._choose(steps, "latency") // (steps - 1)
+            late = (high - low) * self.medium.loop._choose(steps, "latency") // (steps - 1)
             if late:
                 tick += late
-                self.note(f"{what}: {late * 1000 / TICKS_PER_SECOND:g} ms late")
+                self.note("latency", f"{what}: {late * 1000 / TICKS_PER_SECOND:g} ms late")
         if self.conditions.bandwidth != math.inf and size:
-            now = self.network.loop._clock.tick
+            now = self.medium.loop._clock.tick
             starts = max(now, self._busy_until)
             self._busy_until = starts + math.ceil(size * TICKS_PER_SECOND / self.conditions.bandwidth)
             tick += self._busy_until - now
@@ -150,7 +153,7 @@ class Link:
 
     def set_timer(self, tick: int, callback: Callable[[], None]) -> Any:
         """Have `callback()` run when the clock is there."""
-        return self.network.set_timer(tick, callback)
+        return self.medium.set_timer(tick, callback)
 
     def hold(self, wire: Wire) -> None:
         """A piece could not come in: it is sent again when the way is free, until its sender gives up."""
@@ -165,7 +168,7 @@ class Link:
 
         timer = None
         if not sender.closed:
-            timer = self.set_timer(self.network.loop._clock.tick + int(GIVE_UP * TICKS_PER_SECOND), give_up)
+            timer = self.set_timer(self.medium.loop._clock.tick + int(GIVE_UP * TICKS_PER_SECOND), give_up)
 
         def resume() -> None:
             if timer is not None:
@@ -181,8 +184,8 @@ class Link:
         """Return how many of `size` bytes that came in are read at once."""
         if size < 2 or not self._happens(self.conditions.fragmentation, "fragment"):
             return size
-        kept = size - 1 - (self.network.loop._choose(size - 1, "cut") if size > 2 else 0)
-        self.note(f"{wire}: {kept} of {size} bytes come in first")
+        kept = size - 1 - (self.medium.loop._choose(size - 1, "cut") if size > 2 else 0)
+        self.note("fragment", f"{wire}: {kept} of {size} bytes come in first")
         return kept
 
     def resets(self, wire: Wire) -> bool:
@@ -197,23 +200,34 @@ class Link:
             arrive()
             return
         conditions = self.conditions
-        if not self.is_open() or self._happens(conditions.loss, "loss"):
-            self.note(f"{what}: lost")
+        if not self.is_open():
+            self._lose(what)
+            return
+        if self._happens(conditions.loss, "loss"):
+            self.note("loss", f"{what}: lost")
             return
         copies = 1
         if self._happens(conditions.duplication, "duplicate"):
             copies = 2
-            self.note(f"{what}: comes in twice")
+            self.note("duplicate", f"{what}: comes in twice")
         for _ in range(copies):
             tick = self.tick_of(what, size)
             if self._happens(conditions.reordering, "reorder"):
                 tick += int(OVERTAKEN * TICKS_PER_SECOND)
-                self.note(f"{what}: overtaken, {OVERTAKEN * 1000:g} ms late")
-            self.set_timer(tick, lambda: arrive() if self.is_open() else self.note(f"{what}: lost"))
+                self.note("reorder", f"{what}: overtaken, {OVERTAKEN * 1000:g} ms late")
+            self.set_timer(tick, lambda: arrive() if self.is_open() else self._lose(what))
 
-    def note(self, text: str) -> None:
+    @property
+    def closed_by(self) -> str:
+        """What keeps everything from coming in at the other end."""
+        return "partition" if self.is_partitioned else "crash"
+
+    def note(self, kind: str, text: str) -> None:
         """Keep that something went another way than on a perfect network."""
-        self.network.note(text)
+        self.medium.note(kind, text)
+
+    def _lose(self, what: str) -> None:
+        self.note(self.closed_by, f"{what}: lost")
 
     def _happens(self, probability: tuple[int, int], kind: str) -> bool:
         k, n = probability
@@ -221,4 +235,4 @@ class Link:
             return False
         if k == n:
             return True
-        return 1 <= self.network.loop._choose(n, kind) <= k
+        return 1 <= self.medium.loop._choose(n, kind) <= k

@@ -7,6 +7,7 @@ reads no file, so the answers are the same on every machine; unknown names fail 
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import socket
 from collections.abc import Callable
@@ -24,8 +25,8 @@ SERVICES = {
 #: In the order in which Linux answers for a socket type of 0.
 KINDS = ((socket.SOCK_STREAM, socket.IPPROTO_TCP), (socket.SOCK_DGRAM, socket.IPPROTO_UDP), (socket.SOCK_RAW, 0))
 
-ANY = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104  # nothing is bound but in memory
-LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+ANY: dict[int, str] = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104  # nothing is bound but in memory
+LOOPBACK: dict[int, str] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
 
 def error(code: int, note: str = "") -> OSError:
@@ -33,6 +34,7 @@ def error(code: int, note: str = "") -> OSError:
     return OSError(code, os.strerror(code) + note)
 
 
+@functools.lru_cache
 def literal(host: str) -> tuple[int, str] | None:
     """Return the family and the usual spelling of an address that is written out, or None for what is a name."""
     for family in (socket.AF_INET, socket.AF_INET6):

@@ -19,9 +19,10 @@ from virtualloop._handles import Handle
 if TYPE_CHECKING:
     from virtualloop._loop import VirtualLoop
 
-__all__ = ["Watch"]
+__all__ = ["NOWHERE", "Watch"]
 
-_NOWHERE = Context()
+#: The context of what happens between machines, and not on one.
+NOWHERE = Context()
 
 
 class Watch(Handle):
@@ -35,7 +36,7 @@ class Watch(Handle):
     def __init__(self, loop: VirtualLoop, ready: Callable[[], bool]) -> None:
         self._callback = self._look
         self._args = ()
-        self._context = _NOWHERE
+        self._context = NOWHERE
         self._loop = loop
         self._ready = ready
         self._pending = False

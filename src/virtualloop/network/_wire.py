@@ -161,7 +161,7 @@ class RecordedWire(Wire):
 
     def put(self, item: bytes | Mark) -> None:
         """Send bytes or a mark."""
-        recorder = self.source.network.loop._recorder
+        recorder = self.source.medium.loop._recorder
         if type(item) is bytes and recorder is not None:
             recorder.send(self.target.label, len(item))
         super().put(item)
