@@ -64,7 +64,7 @@ def test_the_deadlock_report_is_the_one_in_the_readme():
 
 def examples():
     """Every indented block below "Example:" in a docstring, by where it stands."""
-    for path in sorted((ROOT / "src" / "virtualloop").glob("*.py")):
+    for path in sorted((ROOT / "src" / "virtualloop").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 _, found, example = (ast.get_docstring(node) or "").partition("Example:\n")
