@@ -22,8 +22,22 @@ STEPS = 10
 ROUNDS = 9
 
 
-def program(tasks):
-    """Tasks that sleep ten times each, never for long: every wake-up may be late, and late ones meet."""
+def switch(tasks):
+    """Tasks that yield to each other, and then sleep: what is ready is never less than all of them."""
+
+    async def main():
+        async def task():
+            for _ in range(STEPS - 1):
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
+
+        await asyncio.gather(*[task() for _ in range(tasks)])
+
+    return main
+
+
+def sleep(tasks):
+    """Tasks that sleep, never for long: every wake-up may be late, and late ones meet."""
 
     async def main():
         async def task(k):
@@ -50,22 +64,23 @@ def detangle(main, runs):
 
 
 def measure():
-    """Return, by number of tasks, seconds a run of each."""
+    """Return, by program and number of tasks, seconds a run of each."""
     explorers = {"plain": plain, "virtualloop": ours} | ({"detangle": detangle} if find_spec("detangle") else {})
     found = {}
-    for tasks, runs in RUNS.items():
-        main = program(tasks)
-        taken = {name: [] for name in explorers}
-        for round_ in range(ROUNDS + 1):
-            for name, explore in explorers.items():
-                # A loop that takes a hundred times as long need not be run as often.
-                count = max(runs // 10, 2) if name == "detangle" else runs
-                gc.collect()
-                start = perf_counter()
-                explore(main, count)
-                if round_:  # the first one warms up
-                    taken[name].append((perf_counter() - start) / count)
-        found[tasks] = taken
+    for program in (switch, sleep):
+        for tasks, runs in RUNS.items():
+            main = program(tasks)
+            taken = {name: [] for name in explorers}
+            for round_ in range(ROUNDS + 1):
+                for name, explore in explorers.items():
+                    # A loop that takes a hundred times as long need not be run as often.
+                    count = max(runs // 10, 2) if name == "detangle" else runs
+                    gc.collect()
+                    start = perf_counter()
+                    explore(main, count)
+                    if round_:  # the first one warms up
+                        taken[name].append((perf_counter() - start) / count)
+            found[program.__name__, tasks] = taken
     return found
 
 
@@ -77,8 +92,8 @@ def ratio(taken, name, to):
 def section():
     """Return the table."""
     rows = []
-    for tasks, taken in measure().items():
-        row = [f"{tasks} tasks, {tasks * STEPS} steps", f"{1 / median(taken['virtualloop']):,.0f}"]
+    for (program, tasks), taken in measure().items():
+        row = [f"{program}, {tasks} tasks, {tasks * STEPS} steps", f"{1 / median(taken['virtualloop']):,.0f}"]
         row.append(f"{1 / ratio(taken, 'virtualloop', 'plain'):.2f}")
         peer = "detangle" in taken
         row.append(f"{1 / median(taken['detangle']):,.1f}" if peer else "-")
@@ -90,14 +105,14 @@ def section():
 
 def shortfalls(floors):
     """Return what is below its floor, in words."""
-    found = measure()
     short = []
-    for tasks, taken in found.items():
+    for (program, tasks), taken in measure().items():
         cost = 1 / ratio(taken, "virtualloop", "plain")
         if cost > floors["cost"]:
-            short.append(f"exploration, {tasks} tasks: {cost:.2f} times the cost of plain runs, at most {floors['cost']}")
-        if "detangle" in taken and (got := ratio(taken, "virtualloop", "detangle")) < floors[f"{tasks} tasks"]:
-            short.append(f"exploration, {tasks} tasks: {got:.1f} times detangle's runs, floor {floors[f'{tasks} tasks']}")
+            short.append(f"exploration, {program}, {tasks} tasks: cost {cost:.2f}, at most {floors['cost']}")
+        floor = floors[f"{program}, {tasks} tasks"]
+        if "detangle" in taken and (got := ratio(taken, "virtualloop", "detangle")) < floor:
+            short.append(f"exploration, {program}, {tasks} tasks: {got:.1f} times detangle's runs, floor {floor}")
     return short
 
 

@@ -1,12 +1,13 @@
-"""A lost update: two deposits that overlap only if a reply comes in late. A seed finds it and replays it.
+"""A lost update: two deposits that overlap only if something takes longer than usual. explore() finds it.
 
 Stock asyncio passes this test every time, because a fake that sleeps is never late.
 Run it: python examples/lost_update.py
 """
 
 import asyncio
+from functools import partial
 
-from virtualloop import VirtualLoop
+import virtualloop
 
 # --- the code under test ----------------------------------------------------------------------------------------------
 
@@ -40,28 +41,22 @@ class LockedAccount(Account):
 
 
 class FakeStore:
-    """Stands for the database. Each reply takes 10 ms, and is noted down."""
+    """Stands for the database. Each reply takes 10 ms."""
 
     def __init__(self):
         self.balance = 100
-        self.notes = []
 
     async def read(self, who):
         """Return the balance."""
         await asyncio.sleep(0.010)
-        self.note(f"{who} reads {self.balance}")
+        virtualloop.note(f"{who} reads {self.balance}")
         return self.balance
 
     async def write(self, who, balance):
         """Set the balance."""
         await asyncio.sleep(0.010)
         self.balance = balance
-        self.note(f"{who} writes {balance}")
-
-    def note(self, what):
-        """Note down what happened, and when."""
-        milliseconds = asyncio.get_running_loop().time() * 1000
-        self.notes.append(f"  at {milliseconds:.0f} ms {what}")
+        virtualloop.note(f"{who} writes {balance}")
 
 
 async def two_deposits(account_type):
@@ -73,46 +68,25 @@ async def two_deposits(account_type):
         await asyncio.sleep(0.030)
         await account.deposit("Bob", 3)
 
-    await asyncio.gather(account.deposit("Ann", 20), bob())
-    assert store.balance == 123, "\n".join([*store.notes, f"  the balance is {store.balance}, not 123"])
+    async with asyncio.TaskGroup() as group:
+        group.create_task(account.deposit("Ann", 20), name="Ann")
+        group.create_task(bob(), name="Bob")
+    assert store.balance == 123, f"the balance is {store.balance}, not 123"
 
 
 # --- the search -------------------------------------------------------------------------------------------------------
-
-
-def run(account_type, seed):
-    """Run the test with replies as late as this seed decides; return why it fails, or None."""
-    with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed=seed, order="io")) as runner:
-        try:
-            runner.run(two_deposits(account_type))
-        except AssertionError as failure:
-            return str(failure)
-    return None
-
-
-def find_seed(account_type, seeds):
-    """Return the first seed with which the test fails, or None."""
-    return next((seed for seed in seeds if run(account_type, seed)), None)
-
 
 if __name__ == "__main__":
     for _ in range(5):
         asyncio.run(two_deposits(Account))
     print("Account on stock asyncio: 5 runs pass.")
 
-    failing = find_seed(Account, range(1, 20))
-    print(f"Account on VirtualLoop: seed {failing} is the first that fails.")
+    found = virtualloop.explore(partial(two_deposits, Account), check=False)
+    print(f"Account, explored: {found}")
+    print(found.failure.report)
 
-    first, second, third = (run(Account, failing) for _ in range(3))
-    assert first == second == third
-    print(f"Seed {failing}, replayed three times, is the same run each time:")
-    print(first)
+    again = virtualloop.explore(partial(two_deposits, Account), replay=found.failure.token, check=False)
+    assert again.failure.report == found.failure.report
+    print("Replayed, it is the same run.")
 
-    assert find_seed(LockedAccount, range(1, 201)) is None
-    print("LockedAccount on VirtualLoop: 200 seeds pass.")
-
-    print("To replay the failure in a test:")
-    print(
-        f'  with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed={failing}, order="io")) as runner: '
-        "runner.run(two_deposits(Account))"
-    )
+    print(f"LockedAccount, explored: {virtualloop.explore(partial(two_deposits, LockedAccount))}")
