@@ -27,6 +27,7 @@ from pathlib import Path
 from statistics import geometric_mean, median
 from time import perf_counter
 
+import exploration
 import growth
 from loops import LOOPS, OURS, SEED_NOTE, STOCK, peers, table
 from programs import PROGRAMS
@@ -250,9 +251,12 @@ def main():
         if not platform.python_version().startswith(floors["python"] + "."):
             print(f"The floors were set on Python {floors['python']}.")
         short = shortfalls(results, floors)
+        if args.only in "Exploration":
+            short += exploration.shortfalls(floors["exploration"])
         print("\n".join(["Below their floors:", *short]) if short else "Nothing is below its floor.")
         return 1 if short else 0
-    for title, section in {"Import": import_times, **(growth.sections(args.quick) if args.all else {})}.items():
+    sections = {"Exploration": exploration.section, "Import": import_times}
+    for title, section in (sections | (growth.sections(args.quick) if args.all else {})).items():
         if args.only in title:
             say(f"## {title}")
             say(section())

@@ -950,9 +950,12 @@ class VirtualLoop(Services):
             self._timers.release(clock.tick, self._ready)
             return idle
         take_due = self._hold_due if self._holds else self._release_due
-        take_due()
+        if self._held or self._due or (ticks and ticks[0] <= clock.tick):
+            take_due()
         # The loop reads its clock late: callbacks took long, or it woke late. Deadlines pass in their order.
-        while not self._leave and (tick := self._next_within_lateness()) is not None and self._choose(2, "late"):
+        while ticks and not self._leave and (tick := self._next_within_lateness()) is not None:
+            if not self._choose(2, "late"):
+                break
             clock.move(tick)
             take_due()
         while self._held and not self._queue and not self._leave:
@@ -965,8 +968,12 @@ class VirtualLoop(Services):
 
     def _next_within_lateness(self) -> int | None:
         """Return the next deadline, if it is one that the clock may pass before anything else happens."""
+        ticks = self._timers.ticks
+        latest = self._instant + self._lateness
+        if not ticks or ticks[0] > latest:
+            return None
         tick = self._timers.next_tick()
-        if tick is None or tick <= self._clock.tick or tick > self._instant + self._lateness:
+        if tick is None or tick <= self._clock.tick or tick > latest:
             return None
         if self._held and tick > self._held[0][0] + self._lateness:
             return None
@@ -980,26 +987,33 @@ class VirtualLoop(Services):
         it takes for an event to be late by much: it is, until the schedule lets it in, its lateness ends, or nothing
         else could come in.
         """
-        timers = self._timers
+        ticks = self._timers.ticks
         now = self._clock.tick
         due = self._due
         held = self._held
-        while timers.ticks and timers.ticks[0] <= now:
-            tick, handles = timers.pop()
-            due.extend((tick, handle) for handle in handles)
+        while ticks and ticks[0] <= now:
+            tick, handles = self._timers.pop()
+            for handle in handles:
+                due.append((tick, handle))
         while held and held[0][0] + self._lateness <= now:
             self._let_in(0)
+        choose = self._choose
         while due:
-            if due[0][1]._callback is None:  # cancelled
+            handle = due[0][1]
+            if handle._callback is None:  # cancelled
                 due.popleft()
-            elif self._choose(2, "hold"):
-                tick, handle = due.popleft()
+            elif choose(2, "hold"):
+                event = due.popleft()
                 if self._recorder is not None:
                     self._recorder.hold(handle)
-                insort(held, (tick, handle), key=_tick_of)
+                if not held or held[-1][0] <= event[0]:
+                    held.append(event)
+                else:
+                    insort(held, event, key=_tick_of)
             else:
-                self._ready.append(due.popleft()[1])
-                while held and (k := self._choose(len(held) + 1, "release")):
+                due.popleft()
+                self._ready.append(handle)
+                while held and (k := choose(len(held) + 1, "release")):
                     self._let_in(k - 1)
 
     def _let_in(self, position: int) -> None:
