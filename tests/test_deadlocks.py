@@ -19,6 +19,7 @@ REENTRANT = (
     "asyncio's locks and semaphores are not reentrant: what runs under one must not take it again. Take it once, "
     "outside, and give the inner code a variant that does not."
 )
+FAILED = "Look first at what has failed: it may be what the others wait for."
 BREAK = "Break the circle: one of these has to finish without the next."
 
 
@@ -716,3 +717,302 @@ def test_many_tasks_are_told_of_together():
         """,
         LOOK,
     )
+
+
+def test_a_worker_that_has_failed():
+    check(
+        """
+        async def worker(queue):
+            while True:
+                item = await queue.get()
+                if item == 3:
+                    raise ValueError(f"cannot work with {item}")
+                queue.task_done()
+
+        async def main():
+            queue = asyncio.Queue()
+            workers = [asyncio.create_task(worker(queue), name=f"worker-{i}") for i in range(2)]
+            for i in (3, 3, 4):
+                queue.put_nowait(i)
+            await queue.join()
+        """,
+        """
+        1 task is blocked:
+          'Task-1' awaits join() of Queue 'queue', with 3 items left without task_done()
+            File "hang.py", line 13, in main
+              await queue.join()
+        2 tasks have failed:
+          'worker-0' and 'worker-1': ValueError: cannot work with 3
+            File "hang.py", line 5, in worker
+              raise ValueError(f"cannot work with {item}")
+        """,
+        FAILED,
+    )
+
+
+def test_a_failure_that_gather_has_not_passed_on():
+    check(
+        """
+        async def produce(queue):
+            for i in range(3):
+                await queue.put(i)
+
+        async def consume(queue):
+            await queue.get()
+            raise OSError("disk full")
+
+        async def main():
+            queue = asyncio.Queue(1)
+            await asyncio.gather(produce(queue), consume(queue), return_exceptions=True)
+        """,
+        """
+        2 tasks are blocked:
+          'Task-2' awaits put() into Queue 'queue', which is full (maxsize=1)
+            File "hang.py", line 3, in produce
+              await queue.put(i)
+          'Task-1' awaits gather() of 'Task-2'
+            File "hang.py", line 11, in main
+              await asyncio.gather(produce(queue), consume(queue), return_exceptions=True)
+        1 task has failed:
+          'Task-3': OSError: disk full
+            File "hang.py", line 7, in consume
+              raise OSError("disk full")
+        """,
+        FAILED,
+    )
+
+
+def test_a_callback_that_has_failed():
+    check(
+        """
+        class Client:
+            def __init__(self):
+                self.pending = {}
+
+            def on_reply(self, number, reply):
+                self.pending[str(number)].set_result(reply)
+
+            async def ask(self, number):
+                self.pending[number] = asyncio.get_running_loop().create_future()
+                asyncio.get_running_loop().call_later(1, self.on_reply, number, "reply")
+                return await self.pending[number]
+
+        async def main():
+            await Client().ask(7)
+        """,
+        """
+        1 task is blocked:
+          'Task-1' awaits Future 'self.pending[7]', which is not done
+            File "hang.py", line 14, in main
+              await Client().ask(7)
+            File "hang.py", line 11, in Client.ask
+              return await self.pending[number]
+        1 error was logged:
+          in callback Client.on_reply(): KeyError: '7'
+            File "hang.py", line 6, in Client.on_reply
+              self.pending[str(number)].set_result(reply)
+        """,
+        FAILED,
+        at=1,
+    )
+
+
+def test_a_lock_behind_a_context_manager_of_the_programs_own():
+    check(
+        """
+        class Transaction:
+            def __init__(self, db):
+                self.db = db
+
+            async def __aenter__(self):
+                await self.db.lock.acquire()
+
+            async def __aexit__(self, *exc):
+                self.db.lock.release()
+
+        class DB:
+            def __init__(self):
+                self.lock = asyncio.Lock()
+
+        async def pay(db):
+            async with Transaction(db):
+                await asyncio.sleep(1)
+                await audit(db)
+
+        async def audit(db):
+            async with Transaction(db):
+                pass
+
+        async def main():
+            await pay(DB())
+        """,
+        """
+        'Task-1' waits for itself:
+          'Task-1' awaits Lock 'self.db.lock', which it perhaps holds itself since line 16
+            (1 more caller)
+            File "hang.py", line 18, in pay
+              await audit(db)
+            File "hang.py", line 21, in audit
+              async with Transaction(db):
+            File "hang.py", line 6, in Transaction.__aenter__
+              await self.db.lock.acquire()
+        """,
+        REENTRANT,
+        at=1,
+    )
+
+
+def test_exit_stacks_and_exceptions_being_handled():
+    check(
+        """
+        import contextlib
+
+        async def main():
+            outer, inner = asyncio.Lock(), asyncio.Lock()
+            async with contextlib.AsyncExitStack() as stack, asyncio.timeout(None):
+                await stack.enter_async_context(outer)
+                try:
+                    raise KeyError
+                except KeyError:
+                    async with inner:
+                        await asyncio.gather(wait(outer), wait(inner))
+
+        async def wait(lock):
+            with contextlib.suppress(ValueError):
+                async with lock:
+                    pass
+        """,
+        """
+        2 tasks wait for each other:
+        +-> 'Task-1' awaits gather() of 'Task-2' and 'Task-3'
+        |     File "hang.py", line 11, in main
+        |       await asyncio.gather(wait(outer), wait(inner))
+        |   'Task-2' awaits Lock 'lock', held by 'Task-1' since line 5
+        |     File "hang.py", line 15, in wait
+        +--     async with lock:
+        1 more task is blocked:
+          'Task-3' awaits Lock 'lock', held by 'Task-1' since line 10
+            File "hang.py", line 15, in wait
+              async with lock:
+        """,
+        ORDER,
+    )
+
+
+def test_a_condition_that_was_notified_gets_no_lock():
+    check(
+        """
+        async def consume(changed):
+            async with changed:
+                await changed.wait()
+
+        async def produce(changed):
+            async with changed:
+                changed.notify()
+                await asyncio.Event().wait()
+
+        async def main():
+            changed = asyncio.Condition()
+            consumer = asyncio.create_task(consume(changed), name="consumer")
+            await asyncio.sleep(1)
+            await asyncio.create_task(produce(changed), name="producer")
+        """,
+        """
+        3 tasks are blocked:
+          'producer' awaits an Event, which is not set
+            File "hang.py", line 8, in produce
+              await asyncio.Event().wait()
+          'Task-1' awaits task 'producer'
+            File "hang.py", line 14, in main
+              await asyncio.create_task(produce(changed), name="producer")
+          'consumer' awaits the lock of Condition 'changed', held by 'producer' since line 6
+            File "hang.py", line 3, in consume
+              await changed.wait()
+        """,
+        LOOK,
+        at=1,
+    )
+
+
+def test_circles_through_gather_are_left_without_a_recursion_error():
+    check(
+        """
+        async def main():
+            me = asyncio.current_task()
+            other = asyncio.create_task(await_it(me), name="other")
+            await asyncio.gather(other)
+
+        async def await_it(task):
+            await asyncio.sleep(1)
+            await task
+        """,
+        """
+        2 tasks wait for each other:
+        +-> 'Task-1' awaits gather() of 'other'
+        |     File "hang.py", line 4, in main
+        |       await asyncio.gather(other)
+        |   'other' awaits task 'Task-1'
+        |     File "hang.py", line 8, in await_it
+        +--     await task
+        """,
+        BREAK,
+        at=1,
+    )
+
+
+def test_a_large_circle_is_cut():
+    check(
+        """
+        async def take(first, second):
+            async with first:
+                await asyncio.sleep(1)
+                async with second:
+                    pass
+
+        async def main():
+            locks = [asyncio.Lock() for _ in range(20)]
+            await asyncio.gather(*[take(locks[k], locks[k - 1]) for k in range(20)])
+        """,
+        """
+        20 tasks wait for each other:
+        +-> 'Task-2' awaits Lock 'second', held by 'Task-21' since line 2
+        |     File "hang.py", line 4, in take
+        |       async with second:
+        |   'Task-21' awaits Lock 'second', held by 'Task-20' since line 2
+        |     File "hang.py", line 4, in take
+        |       async with second:
+        |   'Task-20' awaits Lock 'second', held by 'Task-19' since line 2
+        |     File "hang.py", line 4, in take
+        |       async with second:
+        |   'Task-19' awaits Lock 'second', held by 'Task-18' since line 2
+        |     File "hang.py", line 4, in take
+        |       async with second:
+        +-- 'Task-18', 'Task-17', 'Task-16' and 13 more likewise, the last for 'Task-2'
+        1 more task is blocked:
+          'Task-1' awaits gather() of 'Task-2', 'Task-3', 'Task-4' and 17 more
+            File "hang.py", line 9, in main
+              await asyncio.gather(*[take(locks[k], locks[k - 1]) for k in range(20)])
+        """,
+        ORDER,
+        at=1,
+    )
+
+
+def test_many_circles_are_cut():
+    main = program(
+        """
+        async def take(first, second):
+            async with first:
+                await asyncio.sleep(1)
+                async with second:
+                    pass
+
+        async def main():
+            locks = [asyncio.Lock() for _ in range(40)]
+            await asyncio.gather(*[take(locks[k], locks[k ^ 1]) for k in range(40)])
+        """
+    )
+    lines = report(main, int).splitlines()
+
+    assert lines.count("2 tasks wait for each other:") == 3
+    assert lines[-4:] == ["and 17 more such circles", "1 more task is blocked:", "  'Task-1'", ORDER]

@@ -21,9 +21,22 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
-from types import CodeType, FrameType, GetSetDescriptorType, MemberDescriptorType, ModuleType
+from types import (
+    AsyncGeneratorType,
+    BuiltinMethodType,
+    CodeType,
+    FrameType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+    MethodType,
+    MethodWrapperType,
+    ModuleType,
+    WrapperDescriptorType,
+)
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -37,6 +50,8 @@ __all__ = [
     "name_of",
     "own_frames",
     "place_of",
+    "reach_of",
+    "within",
 ]
 
 #: asyncio, and what it awaits through: a reader wants the line of their own code that waits.
@@ -45,6 +60,23 @@ _PACKAGE = str(Path(__file__).resolve().parent) + os.sep
 #: Folders of what was installed. anyio is machinery as asyncio is: its primitives stand in for asyncio's.
 _INSTALLED = ("site-packages", "dist-packages")
 _PRIMITIVES = "anyio"
+
+#: So many items of a list or a dict are looked at.
+MAX_ITEMS = 1000
+
+#: What the exit of a context manager may be.
+_CALLABLE = (
+    FunctionType,
+    MethodType,
+    BuiltinMethodType,
+    MethodDescriptorType,
+    MethodWrapperType,
+    WrapperDescriptorType,
+)
+
+#: A type's flag that a class statement sets (and some types written in C): what functions and frames lead to is none
+#: of the reader's.
+_OF_PYTHON = 1 << 9
 
 #: Each way to suspend: where its frame is, and what that awaits.
 _KINDS = (("cr_frame", "cr_await"), ("gi_frame", "gi_yieldfrom"), ("ag_frame", "ag_await"))
@@ -170,7 +202,10 @@ def _behind(awaitable: Any) -> Any:
     if type(awaitable).__module__ not in ("builtins", "_asyncio") or _is_suspendable(awaitable):
         return None
     referents = gc.get_referents(awaitable)
-    return next((thing for thing in referents if asyncio.isfuture(thing) or _is_suspendable(thing)), None)
+    ends = (thing for thing in referents if asyncio.isfuture(thing) or _is_suspendable(thing))
+    # anext() with a default wraps the iterator of another call.
+    wrapped = (thing for thing in referents if type(thing).__name__ == "async_generator_asend")
+    return next(ends, next(wrapped, None))
 
 
 def _is_suspendable(thing: Any) -> bool:
@@ -193,18 +228,20 @@ def blocks_of(frames: list[Frame]) -> Iterator[Block]:
             for inner in _inside(manager, seen):
                 yield Block(inner, place)
         for thing in gc.get_referents(frame.owner):
-            if inspect.isasyncgen(thing):
+            if type(thing) is AsyncGeneratorType:
                 for inner in _inside(thing, seen):
                     yield Block(inner, frame.place)
 
 
 def _inside(thing: Any, seen: set[int]) -> Iterator[Any]:
     """Return the context managers that were entered inside a generator, or by an exit stack."""
-    generator = thing if inspect.isasyncgen(thing) else getattr(thing, "gen", None)
-    if isinstance(thing, AsyncExitStack):
-        exits: Any = thing._exit_callbacks  # type: ignore[attr-defined]  # not in the stub
+    # No more is asked of an object of the reader's than what its type is: that runs no code of theirs.
+    kind = type(thing)
+    generator = thing.gen if kind.__module__ == "contextlib" and hasattr(thing, "gen") else thing
+    if issubclass(kind, AsyncExitStack):
+        exits: Any = thing._exit_callbacks
         managers = [exit_.__self__ for _, exit_ in exits if hasattr(exit_, "__self__")]
-    elif inspect.isasyncgen(generator) and id(generator) not in seen:
+    elif type(generator) is AsyncGeneratorType and id(generator) not in seen:
         seen.add(id(generator))
         managers = [block.manager for frame in chain_of(generator)[0] for block in _entered(frame)]
     else:
@@ -218,7 +255,10 @@ def _entered(frame: Frame) -> list[Block]:
     code = frame.code
     managers = _exits_of(frame.owner)
     lines = _lines_of_blocks(code, frame.frame.f_lasti) if managers else []
-    # A block that is being entered is the last on the stack.
+    # A block that is being entered or left is the last on the stack. If there are others that do not match, an exit was
+    # not known for one.
+    if len(managers) - len(lines) not in (0, 1):
+        return []
     return [
         Block(manager, Place(code.co_filename, line, code.co_qualname))
         for manager, line in zip(managers, lines, strict=False)
@@ -230,7 +270,7 @@ def _exits_of(owner: Any) -> list[Any]:
     referents = gc.get_referents(owner)
     managers: list[Any] = []
     for position, thing in enumerate(referents):
-        if getattr(thing, "__name__", None) in ("__exit__", "__aexit__") and callable(thing):
+        if type(thing) in _CALLABLE and thing.__name__ in ("__exit__", "__aexit__"):
             if hasattr(thing, "__self__"):
                 managers.append(getattr(thing, "__self__"))  # noqa: B009  # it has one
             elif position + 1 < len(referents):
@@ -238,6 +278,7 @@ def _exits_of(owner: Any) -> list[Any]:
     return managers
 
 
+@functools.lru_cache(1024)
 def _lines_of_blocks(code: CodeType, instruction: int) -> list[int]:
     """Return the lines of the with-blocks around an instruction, outermost first."""
     from opcode import opmap  # noqa: PLC0415  # not before there is something to tell
@@ -280,41 +321,54 @@ def _numbers(table: bytes) -> Iterator[int]:
 
 
 def name_of(thing: Any, frame: Frame) -> str | None:
-    """Return what the frame's code calls a thing: a variable, an attribute of one, or an item.
+    """Return what the frame's code calls a thing: a variable, or what can be reached from one in a step or two.
 
-    The one that stands in the line where the frame waits, if there is one.
+    The one that stands in the line where the frame waits, if there is one; else the shortest way.
     """
-    names = list(_names_of(thing, frame.frame))
     source = linecache.getline(frame.code.co_filename, frame.frame.f_lineno)
-    in_source = (name for name in names if re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", source))
-    return next(in_source, names[0] if names else None)
+    nearest = None
+    for name in (name for name, value in reach_of(frame) if value is thing):
+        if re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", source):
+            return name
+        nearest = nearest or name
+    return nearest
 
 
-def _names_of(thing: Any, frame: FrameType) -> Iterator[str]:
-    variables = dict(frame.f_locals)
-    for name, value in variables.items():
-        if value is thing:
-            yield name
-    for name, value in variables.items():
-        for attribute, inner in _attributes(value):
-            if inner is thing:
-                yield f"{name}.{attribute}"
-        if type(value) is dict:
-            keys = (key for key, inner in value.items() if inner is thing and type(key) in (str, int))
-            yield from (f"{name}[{key!r}]" for key in keys)
-        elif type(value) in (list, tuple):
-            yield from (f"{name}[{k}]" for k, inner in enumerate(value) if inner is thing)
-    yield from (name for name, value in frame.f_globals.items() if value is thing)
+def reach_of(frame: Frame) -> Iterator[tuple[str, Any]]:
+    """Return what the frame's variables and the globals that its code names lead to, by name, the nearest first."""
+    used = frame.frame.f_globals
+    variables = [*frame.frame.f_locals.items(), *((name, used[name]) for name in frame.code.co_names if name in used)]
+    yield from variables
+    for steps in (_inner, _further):
+        for name, value in variables:
+            yield from ((name + step, inner) for step, inner in steps(value))
 
 
-def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
-    """Return what an instance holds, without running any code of its class."""
-    if isinstance(value, type | ModuleType):
+def within(value: Any) -> Iterator[tuple[str, Any]]:
+    """Return what a value leads to: its attributes and items, and those of its attributes."""
+    yield from _inner(value)
+    yield from _further(value)
+
+
+def _further(value: Any) -> Iterator[tuple[str, Any]]:
+    for step, inner in _inner(value):
+        if step.startswith("."):
+            yield from ((step + further, innermost) for further, innermost in _inner(inner))
+
+
+def _inner(value: Any) -> Iterator[tuple[str, Any]]:
+    """Return what a value holds, without running any code of its class."""
+    if type(value) is dict:
+        items = ((key, inner) for key, inner in islice(value.items(), MAX_ITEMS) if type(key) in (str, int))
+        yield from ((f"[{key!r}]", inner) for key, inner in items)
+    elif type(value) in (list, tuple):
+        yield from ((f"[{k}]", inner) for k, inner in enumerate(islice(value, MAX_ITEMS)))
+    if issubclass(type(value), (type, ModuleType)) or not type(value).__flags__ & _OF_PYTHON:
         return
     for cls in type(value).__mro__:
         for name, descriptor in vars(cls).items():
             if type(descriptor) is MemberDescriptorType:  # a slot, which may be empty
                 with suppress(AttributeError):
-                    yield name, descriptor.__get__(value)
+                    yield f".{name}", descriptor.__get__(value)
             elif name == "__dict__" and type(descriptor) is GetSetDescriptorType:
-                yield from descriptor.__get__(value).items()
+                yield from ((f".{key}", inner) for key, inner in descriptor.__get__(value).items())

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import re
-import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from virtualloop._frames import Place, caller, is_machinery, place_of
-from virtualloop._report import callback_lines, pending
+from virtualloop._report import callback_lines, logged_lines, pending
 from virtualloop._tasks import is_step
 from virtualloop._waits import Survey, address, in_order
 
@@ -26,16 +24,18 @@ __all__ = ["Watch", "left_open"]
 #: So many of a kind are listed, and the others counted.
 MAX_LISTED = 5
 
+#: What asyncio says of a task's exception when the task is gone.
+NEVER = "Task exception was never retrieved"
+
 _Task = asyncio.Task
 
 
 class Watch:
-    """What a strict loop remembers: where its tasks and sockets were made, and the errors that nobody has seen."""
+    """What a strict loop remembers: where its tasks and sockets were made."""
 
     def __init__(self) -> None:
         self._places: WeakKeyDictionary[Any, Place | None] = WeakKeyDictionary()
         self._socket_places: dict[int, Place | None] = {}
-        self._errors: list[list[str]] = []
 
     def made(self, thing: Any) -> None:
         """Take note of where a thing was made: in the reader's code that is running."""
@@ -57,16 +57,10 @@ class Watch:
         where = "" if endpoint.local is None else f" on {address(endpoint.local)}"
         return kind, [f"  {kind}{where}{peer}", *([] if place is None else place.lines("    "))]
 
-    def failed(self, context: dict[str, Any]) -> None:
-        """Take note of an error that the default exception handler was told of."""
-        self._errors.append(_error(context.get("message"), context.get("future"), context.get("exception")))
-
-    def errors(self) -> list[list[str]]:
-        """Return the errors that nobody has seen, each in lines."""
+    def late_errors(self) -> list[list[str]]:
+        """Return what tasks have failed with that nobody has asked, and that the garbage collector has not come to."""
         tasks = in_order(thing for thing in self._places if isinstance(thing, _Task) and thing._log_traceback)
-        # Those that the garbage collector has not come to; of others the exception handler was told.
-        late = [_error("Task exception was never retrieved", task, task.exception()) for task in tasks if task.done()]
-        return self._errors + late
+        return [logged_lines({"message": NEVER, "future": task, "exception": task.exception()}) for task in tasks]
 
 
 def left_open(
@@ -76,6 +70,7 @@ def left_open(
     generators: Iterable[Any],
     sockets: Iterable[Any],
     handles: Iterable[Any],
+    errors: Sequence[list[str]],
     watch: Watch | None,
 ) -> str | None:
     """Return what a loop leaves open that closes at `seconds`, or None.
@@ -91,7 +86,7 @@ def left_open(
         for kind in sorted({kind for kind, _ in opened}):
             lines += _section(kind, "was not closed", [entry for its, entry in opened if its == kind])
         lines += _section("callback", "never ran", [_handle(handle) for handle in handles if _is_own(handle)])
-        lines += _section("error", "went unnoticed", watch.errors())
+        lines += _section("error", "went unnoticed", [*errors, *watch.late_errors()])
     if not lines:
         return None
     return "\n".join(
@@ -131,18 +126,3 @@ def _is_own(handle: Any) -> bool:
         return False
     code = getattr(inspect.unwrap(getattr(callback, "func", callback)), "__code__", None)
     return code is None or not is_machinery(code) or (code.co_name.isidentifier() and code.co_name[0] != "_")
-
-
-def _error(message: str | None, future: Any, exception: BaseException | None) -> list[str]:
-    whose = f"{future.get_name()!r}: " if isinstance(future, _Task) else ""
-    lines = [f"  {whose}{message or 'Unhandled exception in event loop'}"]
-    if exception is not None:
-        said = "".join(traceback.format_exception_only(exception)).strip().splitlines()
-        lines[0] += f": {said[0]}"
-        places = [
-            Place(frame.f_code.co_filename, line, frame.f_code.co_qualname)
-            for frame, line in traceback.walk_tb(exception.__traceback__)
-            if not is_machinery(frame.f_code)
-        ]
-        lines += places[-1].lines("    ") if places else []
-    return [re.sub(r" at 0x[0-9a-fA-F]+", "", line) for line in lines]

@@ -692,6 +692,7 @@ class VirtualLoop(Services):
             generators=generators,
             sockets=() if self._network is None else self._medium.sockets.values(),
             handles=[handle for handle in handles if handle is not None and type(handle) is not tuple],
+            errors=self._errors,
             watch=self._watch,
         )
 
@@ -1068,7 +1069,7 @@ class VirtualLoop(Services):
             from virtualloop._report import deadlock
 
             survey = self._survey()
-            message = deadlock(self.time(), survey)
+            message = deadlock(self.time(), survey, self._errors)
             for task, awaited in survey.awaiting_circles():
                 # Nothing else could end them, not even the cancellation that asyncio.run() ends with.
                 cancel_by_force(task, awaited)
@@ -1179,7 +1180,9 @@ class VirtualLoop(Services):
             steps = last_steps(self)
             if steps is None:
                 return 0
-            raise LivelockError(livelock(self.time(), turns, "spin_limit", steps))
+            raise LivelockError(
+                livelock(self.time(), turns, "spin_limit", steps=steps, survey=self._survey(), errors=self._errors)
+            )
         return turns
 
     def _queue_handle(self, handle: asyncio.Handle) -> None:

@@ -8,24 +8,40 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
+import traceback
 from collections.abc import Sequence
 from itertools import chain
 from types import CodeType
 from typing import Any, NamedTuple
 
-from virtualloop._frames import Place, chain_of, own_frames
+from virtualloop._frames import Place, chain_of, is_machinery, own_frames
 from virtualloop._waits import Look, Survey, Wait, in_order, names
 
-__all__ = ["Step", "callback_lines", "deadlock", "describe_tasks", "livelock", "never_idle", "pending"]
+__all__ = [
+    "Step",
+    "callback_lines",
+    "deadlock",
+    "describe_tasks",
+    "error_lines",
+    "livelock",
+    "logged_lines",
+    "never_idle",
+    "pending",
+]
 
 _Task = asyncio.Task
 
 #: A message has to stay readable: what does not fit into so many lines is named, and no more.
-MAX_LINES = 32
+MAX_LINES = 24
 #: Nor is every caller of a long chain of use; the innermost are.
 MAX_FRAMES = 3
+#: Nor more of a circle.
+MAX_CIRCLE = 5
 #: More tasks than this that differ only in whom they wait for are told of together.
 MAX_ALIKE = 3
+#: Of errors that came before, the last ones are told of.
+MAX_FAILURES = 2
 
 VERBS = {"blocked": "awaits", "ready": "is ready to go on", "running": "is running", "not started": "has not started"}
 
@@ -37,20 +53,21 @@ class Step(NamedTuple):
     origin: Place | None
 
 
-def deadlock(seconds: float, survey: Survey) -> str:
-    """Return the message of a DeadlockError at `seconds`."""
+def deadlock(seconds: float, survey: Survey, errors: Sequence[list[str]]) -> str:
+    """Return the message of a DeadlockError at `seconds`; `errors` are those that were logged before."""
     head = f"nothing can run any more at t={seconds:g}: "
     head += "no callback is ready, no timer is pending, no thread is at work."
     if not survey.looks:
         return f"{head}\nNo task is left either; nothing will call stop()."
-    return "\n".join([head, *_tasks(survey, "blocked"), _advice(survey)])
+    failures = _failures(survey, errors)
+    return "\n".join([head, *_tasks(survey, "blocked"), *failures, _advice(survey, failures)])
 
 
 def describe_tasks(seconds: float, survey: Survey) -> str:
     """Return what each task does at `seconds`."""
     if not survey.looks:
         return f"No task is pending at t={seconds:g}."
-    return "\n".join([f"At t={seconds:g}:", *_tasks(survey, "pending")])
+    return "\n".join([f"At t={seconds:g}:", *_tasks(survey, "pending"), *_failures(survey, ())])
 
 
 def pending(survey: Survey) -> list[str]:
@@ -62,8 +79,12 @@ def _tasks(survey: Survey, state: str) -> list[str]:
     """Return the lines about all tasks: those that wait for each other first, and last who waits for another one."""
     lines: list[str] = []
     circles = survey.circles
-    for circle in circles:
-        lines += _circle(circle)
+    for k, circle in enumerate(circles):
+        drawing = _circle(circle)
+        if k and len(lines) + len(drawing) > MAX_LINES:
+            lines.append(f"and {len(circles) - k} more such circles")
+            break
+        lines += drawing
     in_circles = {look.task for circle in circles for look in circle}
     others = [look for look in survey.looks if look.task not in in_circles]
     # Who waits for nobody comes first: there it began.
@@ -79,7 +100,8 @@ def _tasks(survey: Survey, state: str) -> list[str]:
         else:
             unlisted += group
     if unlisted:
-        lines.append(f"  and {len(unlisted)} more: {names(look.task for look in unlisted)}")
+        and_more = "" if len(unlisted) == len(others) else f"and {len(unlisted)} more: "
+        lines.append(f"  {and_more}{names(look.task for look in unlisted)}")
     return lines
 
 
@@ -100,7 +122,14 @@ def _circle(circle: list[Look]) -> list[str]:
     """Return the drawing of tasks that wait for each other, in the order of waiting."""
     if len(circle) == 1:
         return [f"{circle[0].task.get_name()!r} waits for itself:", *_entry(circle)]
-    lines = [line for look in circle for line in _entry([look])]
+    shown = circle if len(circle) <= MAX_CIRCLE else circle[: MAX_CIRCLE - 1]
+    entries = [_entry([look]) for look in shown]
+    if shown is not circle:
+        others = circle[MAX_CIRCLE - 1 :]
+        entries.append(
+            [f"  {names(look.task for look in others)} likewise, the last for {circle[0].task.get_name()!r}"]
+        )
+    lines = [line for entry in entries for line in entry]
     left = ["+->" if k == 0 else "+--" if k == len(lines) - 1 else "|  " for k in range(len(lines))]
     return [
         f"{len(circle)} tasks wait for each other:",
@@ -148,15 +177,36 @@ def _held(looks: list[Look], waits: list[Wait]) -> str:
         return ", which no task holds by `async with`: acquire() without release()?"
     if len(holders) > 1:
         return f", held by {names(holders)}"
-    (task, place), look = *holders.items(), looks[0]
+    ((task, place),), look = holders.items(), looks[0]
     same_file = bool(look.places) and place.file == look.places[-1].file
     since = f"line {place.line}" if same_file else f"{place.file}:{place.line}"
     held = "which it holds itself" if task is look.task else f"held by {task.get_name()!r}"
+    if waits[0].perhaps:
+        held = held.replace("which it holds", "which it perhaps holds").replace("held", "perhaps held")
     return f", {held} since {since}"
 
 
-def _advice(survey: Survey) -> str:
+def _failures(survey: Survey, errors: Sequence[list[str]]) -> list[str]:
+    """Return the lines about what has gone wrong before: in tasks that nobody has asked, and what was logged."""
+    lines: list[str] = []
+    alike: dict[tuple[str, ...], list[_Task[Any]]] = {}
+    for task in survey.failed:
+        alike.setdefault(tuple(error_lines("", task._exception)), []).append(task)
+    if survey.failed:
+        lines.append("1 task has failed:" if len(survey.failed) == 1 else f"{len(survey.failed)} tasks have failed:")
+    for (what, *where), tasks in list(alike.items())[:MAX_FAILURES]:
+        lines += [f"  {names(tasks)}{what.strip(' ')}", *where]
+    if errors:
+        lines.append("1 error was logged:" if len(errors) == 1 else f"{len(errors)} errors were logged:")
+    for error in errors[-MAX_FAILURES:]:
+        lines += error
+    return lines
+
+
+def _advice(survey: Survey, failures: list[str]) -> str:
     """Return what to do about a deadlock."""
+    if failures and not survey.circles:
+        return "Look first at what has failed: it may be what the others wait for."
     circles = survey.circles
     locks = [look for circle in circles for look in circle if look.wait is not None and look.wait.lock is not None]
     if any(len(circle) == 1 and circle[0] in locks for circle in circles):
@@ -188,7 +238,9 @@ def never_idle(seconds: float, instants: int, survey: Survey) -> str:
 # --- spins ------------------------------------------------------------------------------------------------------------
 
 
-def livelock(seconds: float, turns: int, limit: str, steps: Sequence[Step]) -> str:
+def livelock(
+    seconds: float, turns: int, limit: str, *, steps: Sequence[Step], survey: Survey, errors: Sequence[list[str]]
+) -> str:
     """Return the message of a LivelockError; `steps` are the last that were made."""
     groups: dict[tuple[str, ...], list[Step]] = {}
     for step in steps:
@@ -208,6 +260,7 @@ def livelock(seconds: float, turns: int, limit: str, steps: Sequence[Step]) -> s
             f"These are its last {len(steps)} steps:",
             *lines,
             *([f"  and {unlisted} others"] if unlisted else []),
+            *_failures(survey, errors),
             "Wait for an event, a future or a timer instead of asking again at once"
             f" (or raise the limit, VirtualLoop({limit}=...), if this is work and not a spin).",
         ]
@@ -235,3 +288,28 @@ def callback_lines(callback: Any) -> list[str]:
     if not isinstance(code, CodeType):
         return [what]
     return [what, *Place(code.co_filename, code.co_firstlineno, code.co_qualname).lines("    ")]
+
+
+def error_lines(what: str, exception: BaseException | None) -> list[str]:
+    """Return what has failed with which exception, and the reader's line that raised it."""
+    lines = [f"  {what}"]
+    if exception is not None:
+        lines[0] += ": " + "".join(traceback.format_exception_only(exception)).strip().partition("\n")[0]
+        places = [
+            Place(frame.f_code.co_filename, line, frame.f_code.co_qualname)
+            for frame, line in traceback.walk_tb(exception.__traceback__)
+            if not is_machinery(frame.f_code)
+        ]
+        lines += places[-1].lines("    ") if places else []
+    return [re.sub(r" at 0x[0-9a-fA-F]+", "", line) for line in lines]
+
+
+def logged_lines(context: dict[str, Any]) -> list[str]:
+    """Return what the exception handler is told, in lines."""
+    what = context.get("message") or "Unhandled exception in event loop"
+    future, handle = context.get("future"), context.get("handle")
+    if isinstance(future, _Task):
+        what = f"{future.get_name()!r}: {what}"
+    elif isinstance(handle, asyncio.Handle):
+        what = f"in {callback_lines(handle._callback)[0]}"  # type: ignore[attr-defined]  # not in the stub
+    return error_lines(what, context.get("exception"))

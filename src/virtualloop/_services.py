@@ -17,7 +17,7 @@ import time
 import traceback
 import warnings
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sized
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
 
@@ -38,6 +38,9 @@ _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 _HandleT = TypeVar("_HandleT", bound=asyncio.Handle)
 _ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
+
+#: How many errors that were logged a loop remembers.
+MAX_ERRORS = 20
 
 #: How many frames of a coroutine's creation debug mode keeps; as many as stock asyncio.
 ORIGIN_DEPTH = 10
@@ -105,6 +108,8 @@ class Services(Borrowed):
     _asyncgen_number = 0
     _asyncgens_shutdown_called = False
     _origin_depth: int | None = None
+    # What was logged: the last errors, in lines.
+    _errors: Sequence[list[str]] = ()
     # What a strict loop remembers.
     _watch: Watch | None = None
     #: In debug mode, a callback that takes longer than this, in real seconds, is logged.
@@ -227,11 +232,17 @@ class Services(Borrowed):
             lines.append(f"{key}: {value}")
         logger().error("\n".join(lines), exc_info=exc_info)
 
+    def _note_error(self, context: dict[str, Any]) -> None:
+        """Keep what is said of an error that will only be logged, for reports of what comes of it."""
+        from virtualloop._report import logged_lines
+
+        self._errors = [*self._errors, logged_lines(context)][-MAX_ERRORS:]
+
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Tell the exception handler of the error that `context` describes, in the context it happened in."""
         if self._exception_handler is None:
-            if self._watch is not None:
-                self._watch.failed(context)
+            if not self._closed:
+                self._note_error(context)
             try:
                 self.default_exception_handler(context)
             except (SystemExit, KeyboardInterrupt):

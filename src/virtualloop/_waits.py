@@ -18,17 +18,31 @@ import inspect
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Literal, NamedTuple, Protocol
 
-from virtualloop._frames import Frame, Place, blocks_of, chain_of, is_machinery, name_of, own_frames, place_of
+from virtualloop._frames import (
+    Frame,
+    Place,
+    blocks_of,
+    chain_of,
+    is_machinery,
+    name_of,
+    own_frames,
+    place_of,
+    reach_of,
+    within,
+)
 
 __all__ = ["Job", "Look", "Survey", "Wait", "address", "in_order", "names"]
 
 #: More names than this are counted, not listed.
 MAX_NAMES = 3
+#: So many pending tasks are asked what they know of tasks that have failed.
+MAX_ASKED = 100
 
 _Task = asyncio.Task[Any]
 
@@ -61,6 +75,8 @@ class Wait:
     holders: list[Holder] | None = None
     #: Where the thread stands that has to be done.
     thread: Place | None = None
+    #: Whether the holders are a guess: those that are inside of a block of something that leads to the lock.
+    perhaps: bool = False
 
 
 @dataclass
@@ -103,6 +119,8 @@ class Survey:
         if made is not None:
             for look in self.looks:
                 look.made = made(look.task)
+        #: Tasks that have failed, and of which those that are pending have heard nothing.
+        self.failed = in_order(set(self._failed()))
         #: The circles of tasks that wait for each other, each in the order of waiting; no task is in two.
         self.circles = self._find_circles()
 
@@ -118,13 +136,23 @@ class Survey:
         return found
 
     def awaiting_circles(self) -> list[tuple[_Task, asyncio.Future[Any]]]:
-        """Return the first task of each circle that consists of tasks awaiting tasks, and what it awaits."""
+        """Return the last task of each circle that consists of tasks awaiting tasks, and what it awaits."""
         circles = [[(look.task, self._chains[look.task][1]) for look in circle] for circle in self.circles]
         return [
-            circle[0]
+            circle[-1]
             for circle in circles
             if all(isinstance(awaited, asyncio.Task) or hasattr(awaited, "_children") for _, awaited in circle)
         ]
+
+    def _failed(self) -> Iterator[_Task]:
+        """Yield the tasks that gather() collects, and those that variables of the pending tasks lead to, unasked."""
+        for frames, awaited in islice(self._chains.values(), MAX_ASKED):
+            for task in getattr(awaited, "_children", ()):
+                if _exception_of(task) is not None:
+                    yield task
+            things = [thing for frame in frames for _, thing in reach_of(frame)]
+            things += [task for thing in things if type(thing) is set for task in thing]
+            yield from (task for task in things if _exception_of(task) is not None and task._log_traceback)
 
     # --- one task -----------------------------------------------------------------------------------------------------
 
@@ -137,7 +165,7 @@ class Survey:
             return Look(task, "not started", places)
         if awaited is None or (asyncio.isfuture(awaited) and awaited.done()):
             return Look(task, "ready", places)
-        timeouts = [block.manager.when() for block in blocks_of(frames) if isinstance(block.manager, asyncio.Timeout)]
+        timeouts = [block.manager.when() for block in blocks_of(frames) if type(block.manager) is asyncio.Timeout]
         timeout = min((when for when in timeouts if when is not None), default=None)
         return Look(task, "blocked", places, self._wait(frames, awaited), timeout)
 
@@ -162,7 +190,7 @@ class Survey:
         if isinstance(awaited, asyncio.Task):
             return Wait("task", [awaited], " ")
         if not asyncio.isfuture(awaited):
-            return Wait(f"a {type(awaited).__qualname__}")
+            return Wait(_one(type(awaited).__name__))
         children = getattr(awaited, "_children", None)
         if children is not None:
             tasks = [task for child in children for task in _tasks_behind(child)]
@@ -190,16 +218,26 @@ class Survey:
         if not waiting:
             return
         held: dict[int, list[Holder]] = {}
+        around: list[tuple[Holder, Any]] = []
         for task, (frames, _) in self._chains.items():
+            if task is self._running:
+                continue  # What it has entered cannot be seen.
             # What Condition.wait() gives up it has not got while it waits.
             given_up = {id(_lock_of(frame.local("self"))) for frame in frames if frame.name == "Condition.wait"}
-            locks = {id(_lock_of(block.manager)): block for block in reversed(list(blocks_of(frames)))}
+            blocks = list(blocks_of(frames))
+            around += [(Holder(task, b.place), b.manager) for b in blocks if _lock_of(b.manager) is b.manager]
+            locks = {id(_lock_of(block.manager)): block for block in reversed(blocks)}
             for lock, block in locks.items():
                 if lock not in given_up:
                     held.setdefault(lock, []).append(Holder(task, block.place))
         for wait in waiting:
-            # What a running task has entered cannot be seen.
             wait.holders = held.get(id(wait.lock), None if self._running is not None else [])
+            if wait.holders == []:
+                # A context manager of the reader's own may have called acquire().
+                owners = [holder for holder, manager in around if any(x is wait.lock for _, x in within(manager))]
+                if len({holder.task for holder in owners}) == 1:
+                    wait.holders = owners[:1]
+                    wait.perhaps = True
 
 
 class _Namer:
@@ -211,8 +249,7 @@ class _Namer:
     def called(self, kind: str, thing: Any, *, else_: str | None = None) -> str:
         """Return the kind and the name of a thing."""
         name = None if self.caller is None else name_of(thing, self.caller)
-        article = "an" if kind[0] in "AEIOUaeiou" else "a"
-        return f"{kind} {name!r}" if name is not None else else_ or f"{article} {kind}"
+        return f"{kind} {name!r}" if name is not None else else_ or _one(kind)
 
     def generator_variable(self, function: str, name: str) -> Any:
         """Return a variable of the generator that the reader's code iterates over, or an empty tuple."""
@@ -357,6 +394,10 @@ def _class_name(thing: Any) -> str:
     return f"anyio {cls.__name__}" if cls.__module__.startswith("anyio.") else cls.__name__
 
 
+def _one(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "AEIOUaeiou" else f"a {kind}"
+
+
 def _function_name(function: Any) -> str:
     """Return the name of what a job runs, inside of what to_thread() wraps it in."""
     while isinstance(function, functools.partial):
@@ -367,7 +408,7 @@ def _function_name(function: Any) -> str:
 
 def _lock_of(manager: Any) -> Any:
     """Return the lock that entering a context manager takes: a condition's is its own, or one that it was given."""
-    return manager._lock if isinstance(manager, asyncio.Condition) else manager  # type: ignore[attr-defined]  # not in the stub
+    return manager._lock if issubclass(type(manager), asyncio.Condition) else manager
 
 
 def _tasks_behind(future: Any) -> list[_Task]:
@@ -385,6 +426,11 @@ def _behind(future: asyncio.Future[Any], name: str) -> Any:
     callbacks = (thing for thing in gc.get_referents(future) if inspect.isfunction(thing))
     closures = (inspect.getclosurevars(callback).nonlocals for callback in callbacks)
     return next((variables[name] for variables in closures if name in variables), None)
+
+
+def _exception_of(task: Any) -> BaseException | None:
+    """Return what a task has failed with. Its exception() would count as having been asked."""
+    return task._exception if issubclass(type(task), asyncio.Task) and task.done() else None
 
 
 def _circle(start: _Task, looks: dict[_Task, Look], used: set[_Task]) -> list[_Task] | None:
