@@ -566,7 +566,7 @@ def test_a_stream():
 
 
 def test_job_in_a_thread():
-    jobs = queue.SimpleQueue()
+    jobs = queue.Queue()
     check(
         """
         def fetch(n):
@@ -1016,3 +1016,86 @@ def test_many_circles_are_cut():
 
     assert lines.count("2 tasks wait for each other:") == 3
     assert lines[-4:] == ["and 17 more such circles", "1 more task is blocked:", "  'Task-1'", ORDER]
+
+
+def test_a_lock_inside_a_generator_that_a_loop_goes_through():
+    check(
+        """
+        async def rows(lock):
+            async with lock:
+                yield 1
+                yield 2
+
+        async def update(lock):
+            async with lock:
+                pass
+
+        async def main():
+            lock = asyncio.Lock()
+            async for row in rows(lock):
+                await update(lock)
+        """,
+        """
+        'Task-1' waits for itself:
+          'Task-1' awaits Lock 'lock', which it holds itself since line 13
+            File "hang.py", line 13, in main
+              await update(lock)
+            File "hang.py", line 7, in update
+              async with lock:
+        """,
+        REENTRANT,
+    )
+
+
+def test_an_exit_by_another_name():
+    check(
+        """
+        class Strange:
+            async def __aenter__(self):
+                pass
+
+            async def close(self, *exc):
+                pass
+
+            __aexit__ = close
+
+        async def hold(lock):
+            async with Strange(), lock:
+                await asyncio.Event().wait()
+
+        async def main():
+            lock = asyncio.Lock()
+            asyncio.create_task(hold(lock), name="holder")
+            await asyncio.sleep(1)
+            async with lock:
+                pass
+        """,
+        """
+        2 tasks are blocked:
+          'holder' awaits an Event, which is not set
+            File "hang.py", line 12, in hold
+              await asyncio.Event().wait()
+          'Task-1' awaits Lock 'lock', held by 'holder' since line 11
+            File "hang.py", line 18, in main
+              async with lock:
+        """,
+        LOOK,
+        at=1,
+    )
+
+
+def test_other_operations_have_their_names():
+    check(
+        """
+        async def main():
+            server = await asyncio.start_server(lambda reader, writer: None, "localhost", 80)
+            await server.serve_forever()
+        """,
+        """
+        1 task is blocked:
+          'Task-1' awaits Server.serve_forever()
+            File "hang.py", line 3, in main
+              await server.serve_forever()
+        """,
+        LOOK,
+    )

@@ -8,7 +8,7 @@ import pytest
 
 import virtualloop
 from helpers import LEVELS, opened, run
-from virtualloop import LivelockError
+from virtualloop import DeadlockError, LivelockError
 
 
 @pytest.mark.parametrize("order", LEVELS)
@@ -172,6 +172,16 @@ def test_a_spin_that_ends_while_it_is_looked_at():
         return "done"
 
     assert run(main, spin_limit=10_000) == "done"
+
+
+def test_a_spin_that_comes_to_rest_while_it_is_looked_at():
+    async def main():
+        for _ in range(10_500):
+            await asyncio.sleep(0)
+        await asyncio.Event().wait()
+
+    with pytest.raises(DeadlockError):
+        run(main, spin_limit=10_000)
 
 
 def test_a_spin_that_is_stopped_while_it_is_looked_at():

@@ -74,6 +74,8 @@ _CALLABLE = (
     WrapperDescriptorType,
 )
 
+_EXITS = ("__exit__", "__aexit__")
+
 #: A type's flag that a class statement sets (and some types written in C): what functions and frames lead to is none
 #: of the reader's.
 _OF_PYTHON = 1 << 9
@@ -255,8 +257,7 @@ def _entered(frame: Frame) -> list[Block]:
     code = frame.code
     managers = _exits_of(frame.owner)
     lines = _lines_of_blocks(code, frame.frame.f_lasti) if managers else []
-    # A block that is being entered or left is the last on the stack. If there are others that do not match, an exit was
-    # not known for one.
+    # A block that is being entered or left is the last on the stack. What does not match otherwise is not understood.
     if len(managers) - len(lines) not in (0, 1):
         return []
     return [
@@ -267,15 +268,20 @@ def _entered(frame: Frame) -> list[Block]:
 
 def _exits_of(owner: Any) -> list[Any]:
     """Return the context managers whose exits are on the stack of a suspended coroutine, outermost first."""
-    referents = gc.get_referents(owner)
     managers: list[Any] = []
-    for position, thing in enumerate(referents):
-        if type(thing) in _CALLABLE and thing.__name__ in ("__exit__", "__aexit__"):
-            if hasattr(thing, "__self__"):
-                managers.append(getattr(thing, "__self__"))  # noqa: B009  # it has one
-            elif position + 1 < len(referents):
-                managers.append(referents[position + 1])  # Since Python 3.14 function and self are two entries.
+    for thing, following in pairwise([*gc.get_referents(owner), None]):
+        if type(thing) in _CALLABLE:
+            # Since Python 3.14 function and self are two entries.
+            manager = getattr(thing, "__self__", following)
+            if _is_exit(getattr(thing, "__func__", thing), manager):
+                managers.append(manager)
     return managers
+
+
+def _is_exit(function: Any, manager: Any) -> bool:
+    return function.__name__ in _EXITS or any(
+        vars(cls).get(name) is function for cls in type(manager).__mro__ for name in _EXITS
+    )
 
 
 @functools.lru_cache(1024)

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from math import inf
 from typing import Any, Literal, NamedTuple, Protocol
 
 from virtualloop._frames import (
@@ -339,7 +340,7 @@ def _wait_for(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) 
 
 def _sleep(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
     handle = frames[-1].local("h")
-    when = "" if handle is None else f", until t={handle.when():g}"
+    when = "" if handle is None else f", until t={handle.when():g}" if handle.when() < inf else ", which never ends"
     return Wait(f"sleep({frames[0].local('delay')}){when}")
 
 
@@ -375,6 +376,8 @@ OPERATIONS: dict[str, Callable[[Survey, list[Frame], Any, _Namer], Wait]] = {
     "wait_for": _wait_for,
     "sleep": _sleep,
     "to_thread": _in_thread,
+    "MemoryObjectReceiveStream.receive": _stream,
+    "MemoryObjectSendStream.send": _stream,
     **{
         f"Stream{name}": _stream
         for name in (
@@ -391,7 +394,7 @@ OPERATIONS: dict[str, Callable[[Survey, list[Frame], Any, _Namer], Wait]] = {
 
 def _class_name(thing: Any) -> str:
     cls = type(thing)
-    return f"anyio {cls.__name__}" if cls.__module__.startswith("anyio.") else cls.__name__
+    return f"anyio {cls.__name__}" if cls.__module__.partition(".")[0] == "anyio" else cls.__name__
 
 
 def _one(kind: str) -> str:
