@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import unittest
+import warnings
 from pathlib import Path
 
 import pytest
@@ -336,6 +337,22 @@ def test_nothing_of_a_run_leaks_into_the_next():
     assert sys.get_asyncgen_hooks() == hooks
 
 
+def test_there_are_no_warnings_of_what_runs_that_failed_have_left_open():
+    async def main():
+        async with await asyncio.start_server(lambda reader, writer: writer.close(), "localhost", 80):
+            await asyncio.open_connection("localhost", 80)
+            await asyncio.gather(*[asyncio.sleep(0.01 * k) for k in range(5)])
+            await stale_reply()
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        failure = found(main).failure
+        gc.collect()
+
+        assert failure is not None
+        assert told == []
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 def test_the_garbage_collector_is_as_before(enabled):
     (gc.enable if enabled else gc.disable)()
@@ -533,6 +550,49 @@ def test_whoever_awaits_the_cancelled_is_cancelled_and_that_is_no_failure():
     assert exploration.runs > 3
 
 
+# --- what is left open, and the network -------------------------------------------------------------------------------
+
+
+async def leaves_a_server_open():
+    await asyncio.start_server(lambda reader, writer: writer.close(), "localhost", 80)
+    await asyncio.sleep(0.01)
+
+
+def test_with_strict_what_is_left_open_is_a_failure():
+    assert found(leaves_a_server_open).failure is None
+    with pytest.raises(VirtualLoopError, match="1 server was not closed"):
+        explore(leaves_a_server_open, strict=True)
+
+
+async def impatient_client():
+    """A client that gives up after 200 ms, and takes it for granted that an answer is there when it has connected."""
+
+    async def answer(reader, writer):
+        writer.write(b"answer")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "localhost", 80):
+        async with asyncio.timeout(0.2):
+            reader, writer = await asyncio.open_connection("localhost", 80)
+            try:
+                assert await reader.read() == b"answer"
+            finally:
+                writer.close()
+
+
+def test_the_network_takes_part():
+    network = virtualloop.Network(latency=(0.001, 0.1))
+
+    assert explore(impatient_client).failure is None
+    failure = found(impatient_client, network=network).failure
+    assert isinstance(failure.exception, TimeoutError)
+    assert "localhost" in failure.report
+    assert found(impatient_client, network=network, replay=failure.token).failure is not None
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        same = found(impatient_client, network=network, executor=executor).failure
+    assert same.token == failure.token
+
+
 # --- executors --------------------------------------------------------------------------------------------------------
 
 
@@ -678,6 +738,7 @@ def test_the_last_line_is_the_command_that_replays(monkeypatch):
         ({"replay": 7}, TypeError, "replay must be a token"),
         ({"replay": "7"}, ValueError, "a token of this version begins with"),
         ({"lateness": -1}, ValueError, "lateness must be finite and not negative"),
+        ({"network": 7}, TypeError, "network must be a virtualloop.Network"),
     ],
 )
 def test_wrong_arguments_are_refused_by_name(options, error, text):

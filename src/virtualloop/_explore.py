@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import copy
 import functools
 import hashlib
 import inspect
@@ -21,9 +22,9 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, ParamSpec, TextIO, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TextIO, cast, overload
 
 from virtualloop import _token, _trial
 from virtualloop._clock import span_in_ticks
@@ -37,6 +38,9 @@ from virtualloop._story import REPORT_VARIABLE, Story
 from virtualloop._trial import Program
 from virtualloop.schedules import Answers, Attempt, Choice, Recording, Replay, ReplayError, Schedule
 from virtualloop.trace import Trace
+
+if TYPE_CHECKING:
+    from virtualloop.network import Network
 
 __all__ = ["Exploration", "Failure", "explore", "explored"]
 
@@ -117,6 +121,8 @@ def explore(
     executor: concurrent.futures.Executor | None = None,
     replay: str | None = None,
     lateness: float = LATENESS,
+    network: Network | None = None,
+    strict: bool = False,
 ) -> Exploration:
     """Run a program under many schedules and bring back the first that fails, as small as it can be.
 
@@ -134,6 +140,8 @@ def explore(
             The result is that of a serial exploration.
         replay: a token of a failure, to make that one run and no other.
         lateness: how late an event may come in, in seconds.
+        network: a `Network`, which each run finds as it is now; what goes wrong there is part of the run.
+        strict: whether a run also fails if it leaves anything open, see `VirtualLoop`.
 
     A run fails if `main()` raises, if nothing can run any more, if it spins, or if an exception is left to the loop's
     handler. Raises TypeError or ValueError that names the argument, ReplayError for a token that does not fit, and
@@ -168,7 +176,12 @@ def explore(
     span_in_ticks(lateness, argument="lateness")
     if get_running_loop() is not None:
         raise RuntimeError("explore() runs whole programs, and a loop is running: call it from a plain function")
-    trials = Trials(main, lateness, _predicate(cancel))
+    if network is not None:
+        from virtualloop.network import Network  # noqa: PLC0415  # it is loaded where there is one
+
+        if not isinstance(network, Network):
+            raise TypeError(f"network must be a virtualloop.Network, not {network!r}")
+    trials = Trials(main, lateness, _predicate(cancel), network, strict)
     with _trial.controlled():
         if replay is not None:
             exploration = _replayed(trials, replay, seed)
@@ -194,6 +207,8 @@ def explored(
     cancel: Cancel | None = ...,
     executor: concurrent.futures.Executor | None = ...,
     lateness: float = ...,
+    network: Network | None = ...,
+    strict: bool = ...,
 ) -> Callable[[Callable[_P, Coroutine[Any, Any, Any]]], Callable[_P, None]]: ...
 def explored(function: Any = None, /, **options: Any) -> Any:
     """Make an async test a plain function that explores it, for any test framework.
@@ -248,6 +263,8 @@ class Trials:
     program: Program
     lateness: float
     chosen: Callable[[asyncio.Task[Any]], bool] | None
+    network: Network | None
+    strict: bool
 
     def run(
         self,
@@ -258,8 +275,15 @@ class Trials:
         at_failure: Callable[[_trial.TrialLoop], None] | None = None,
     ) -> BaseException | None:
         """Run the program once; return what it failed with. `at_failure` is called before anything is cancelled."""
-        options: dict[str, Any] = {"schedule": schedule, "order": order, "lateness": self.lateness, "trace": trace}
-        options["spin_limit"] = SPIN_LIMIT
+        options: dict[str, Any] = {
+            "schedule": schedule,
+            "order": order,
+            "lateness": self.lateness,
+            "network": self.network,
+            "strict": self.strict,
+            "trace": trace,
+            "spin_limit": SPIN_LIMIT,
+        }
 
         def make() -> _trial.TrialLoop:
             if self.chosen is not None:
@@ -359,6 +383,8 @@ def _looks(
 def _look_at(trials: Trials, plans: Sequence[Plan]) -> list[tuple[str | None, Seen]]:
     """Make some runs in another process; stop at the first that fails."""
     results: list[tuple[str | None, Seen]] = []
+    # In a thread, others are at work as well, and a network is one loop's at a time.
+    trials = replace(trials, network=copy.copy(trials.network))
     with _trial.controlled():
         for plan in plans:
             failure, seen = trials.look(plan)

@@ -20,6 +20,7 @@ import contextvars
 import gc
 import random
 import traceback
+import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -101,12 +102,19 @@ for _cls in (TrialLoop, CancellingLoop):
 
 @contextmanager
 def controlled() -> Iterator[None]:
-    """Have the garbage collector and the random module's state restored after some runs."""
+    """Have the garbage collector, the random module's state and the filters of warnings restored after some runs.
+
+    What a failed run leaves open it leaves open because it failed, and there are many such runs on the way to a small
+    one: no warnings of that. A strict loop tells it of those that would pass.
+    """
     state = random.getstate()
     enabled = gc.isenabled()
     gc.disable()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            yield
+            gc.collect(1)
     finally:
         random.setstate(state)
         if enabled:
@@ -143,8 +151,15 @@ def run(
             if not is_verdict(exc):
                 raise
             failure = failure or exc
+        if failure is None:
+            # A strict loop says what is left open.
+            try:
+                loop.close()
+            except VirtualLoopError as exc:
+                failure = exc
     finally:
-        loop._close()  # without a word about what a failed run leaves open
+        if not loop.is_closed():
+            loop._close()  # without a word about what a failed run leaves open
     if failure is None:
         del loop
         gc.collect(0)
