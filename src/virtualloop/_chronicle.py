@@ -184,7 +184,7 @@ class Chronicle:
             kind = "timeout" if self._code_name(timer) in TIMEOUTS else "timer"
             by = f"its {kind}" if own else f"a {kind} of {by}" if by else f"a {kind}"
         elif cause is None:
-            by = self._outside(number)
+            return f"{'cancelled' if step.detail else 'woken'} {self._outside(number)}"
         if step.detail:
             if cause is not None and not own and self.steps[cause].awaits == "cancelled":
                 return f"woken by {by}, which was cancelled"
@@ -207,13 +207,16 @@ class Chronicle:
         waker = self.steps[number].waker
         while waker is not None:
             if self._code_name(waker).startswith(THREADS):
-                return "a thread"
+                return "by a thread"
             waker = self.steps[waker].waker
         before = self.before[number]
         awaited = None if before is None else self.steps[before].awaits
-        if isinstance(awaited, CodeType) and awaited.co_name in ("advance", "run_until_idle"):
-            return "the loop, all else being settled"
-        return "the outside"
+        match awaited.co_name if isinstance(awaited, CodeType) else None:
+            case "advance" | "run_until_idle":
+                return "by the loop, all else being settled"
+            case "to_thread":
+                return "by a thread"
+        return "from outside"
 
     # --- what ---------------------------------------------------------------------------------------------------------
 

@@ -84,10 +84,10 @@ def _lanes(chronicle: Chronicle) -> dict[object, int]:
         host = hosts.get(subject) if isinstance(subject, int) else None
         by_host.setdefault(host, {})[subject if isinstance(subject, int) else CALLBACKS] = None
     lanes: dict[object, int] = {}
-    for host in sorted(by_host, key=lambda host: host is not None):
-        if host is not None:
-            lanes["host", host] = len(lanes)
-        for lane in by_host[host]:
+    for host, own in by_host.items():
+        if host is not None or lanes:
+            lanes["host", host or "no host"] = len(lanes)
+        for lane in own:
             lanes[lane] = len(lanes)
     return lanes
 
