@@ -148,7 +148,7 @@ virtualloop: stock asyncio can do this, in its own order: user is cancelled whil
   0.000  Task-1  starts; creates user; waits for wait()  test_story.py:9
   0.000  user  starts, created by Task-1; sleeps  test_story.py:6
 * 0.000  user is cancelled while it waits
-  0.000  user  cancelled by the outside; wakes Task-1; ends, cancelled  test_story.py:6
+  0.000  user  cancelled from outside; wakes Task-1; ends, cancelled  test_story.py:6
   0.000  Task-1  woken by user; raises AssertionError  test_story.py:9 -> 11
 """
     )

@@ -14,6 +14,7 @@ import pytest
 import virtualloop
 from helpers import Always, opened, run
 from virtualloop import Trace, VirtualLoop
+from virtualloop._chronicle import CONTEXT
 from virtualloop.trace import SHOWN, Deviation
 
 
@@ -145,6 +146,57 @@ def test_an_event_that_is_held_counts_once():
     ]
 
 
+def test_an_event_that_was_held_for_nothing_is_no_deviation():
+    """Nothing else was there to come in before it."""
+
+    async def main():
+        await asyncio.sleep(1)
+        asyncio.get_running_loop().call_soon(int)
+        await asyncio.sleep(1)
+
+    assert traced(main, schedule=Always(1), order="io").deviations == []
+
+
+def test_cancelled_timers_are_not_late():
+    async def main():
+        loop = asyncio.get_running_loop()
+
+        async def other():
+            loop.call_later(0.02, int).cancel()
+
+        await asyncio.create_task(other(), name="other")
+        loop.call_later(0.02, int)
+        await asyncio.sleep(0.01)
+
+    (deviation,) = traced(main, schedule=Always(1), order="timing").deviations
+
+    assert "other" not in deviation.text
+    assert deviation.text.endswith(") is due as well")
+
+
+def test_a_task_that_overtook_and_was_overtaken():
+    """Who is said to have resumed earlier did."""
+
+    async def main():
+        async def work():
+            await asyncio.sleep(0)
+
+        await asyncio.gather(*[asyncio.create_task(work(), name=name) for name in ("ann", "bob", "cy")])
+
+    class LastFirst:
+        asked = 0
+
+        def choose(self, n, kind):
+            self.asked += kind == "task"
+            return n - 1 if kind == "task" and self.asked <= 2 else 0
+
+    trace = traced(main, schedule=LastFirst(), order="tasks")
+    order = [re.split(r"  +", line[2:].strip())[1] for line in trace.lines() if "goes on" in line]
+
+    assert order == ["cy", "ann", "bob"]
+    assert [deviation.text for deviation in trace.deviations] == ["cy resumes before bob"]
+
+
 def test_a_task_that_resumes_before_others():
     async def main():
         async def work():
@@ -246,6 +298,60 @@ def test_what_ends_a_wait():
         "timed out; waits for Event.wait()",
         "cancelled by its timeout; ends",
     ]
+
+
+def test_a_task_that_cancels_itself():
+    async def main():
+        async def work():
+            asyncio.current_task().cancel()
+            await asyncio.sleep(0)
+
+        await asyncio.wait([asyncio.create_task(work(), name="work")])
+
+    assert whats(traced(main), "work")[-1] == "cancelled by itself; wakes Task-1; ends, cancelled"
+
+
+def test_places_are_the_readers_own():
+    async def main():
+        async def wait():
+            await asyncio.Event().wait()
+
+        try:
+            await asyncio.wait_for(wait(), 1)
+        except TimeoutError:
+            pass
+        for _ in range(2):
+            await asyncio.sleep(1)
+
+        async def fail():
+            async with asyncio.timeout(1):
+                await wait()
+
+        await asyncio.wait([failed := asyncio.create_task(fail(), name="fails")])
+        failed.exception()
+
+    lines = [line.split(" | ") for line in told(traced(main), main)]
+    of_main = [line[-2:] for line in lines if line[1] == "Task-1" and "ends" not in line[2]]
+    (failed,) = [line for line in lines if "raises" in line[2]]
+
+    if sys.version_info >= (3, 12):  # Before, wait_for() makes a task of it.
+        assert of_main[0] == ["+2", "await asyncio.Event().wait()"]
+        assert of_main[1][0] == "+2 -> +9"
+    assert of_main[-2] == ["+9", "await asyncio.sleep(1)"]
+    assert failed[2].endswith("raises TimeoutError")
+    assert failed[3] == "+2 -> +12"
+
+
+def test_a_callback_of_asyncio_that_fails_is_told():
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: None)
+        queue = asyncio.Queue(1)
+        loop.call_soon(queue.put_nowait, 1)
+        loop.call_soon(queue.put_nowait, 2)
+        await asyncio.sleep(1)
+
+    assert whats(traced(main), "Queue.put_nowait()") == ["queued by Task-1; raises QueueFull"]
 
 
 def test_callbacks_of_the_program_have_their_own_lines():
@@ -435,6 +541,27 @@ def test_the_lines_around_a_deviation():
         assert sum(line[0] != "*" and "note:" not in line for line in around[own:]) <= 2
 
 
+def test_what_belongs_to_a_step_comes_with_it():
+    async def main():
+        for k in range(5):
+            virtualloop.note(f"before {k}")
+            virtualloop.choose("ab") if k == 2 else None
+            await asyncio.sleep(1)
+
+    trace = traced(main, schedule=Always(1), order="fifo")
+    (deviation,) = trace.deviations
+
+    def around(steps):
+        return [line.split("  ")[-1].partition(" at ")[0] for line in trace.around(deviation, steps=steps)]
+
+    sleep = "await asyncio.sleep(1)"
+    one = [sleep, "note: before 2", "choose() returns 'b'", sleep, "note: before 3"]
+
+    assert around(0) == ["choose() returns 'b'"]
+    assert around(1) == one
+    assert around(2) == [sleep, "note: before 1", *one, sleep, "note: before 4"]
+
+
 def test_around_checks_its_arguments():
     trace = traced(two_of_us, schedule=Always(1), order="timing")
     (deviation, *_) = trace.deviations
@@ -478,6 +605,20 @@ def test_a_run_that_ends_earlier():
 
     assert "This run, VirtualLoop(order='fifo'):\n  ends here" in short
     assert long.endswith("The other run, VirtualLoop(order='fifo'):\n  ends here")
+
+
+def test_no_more_is_shown_than_needed():
+    async def main(last=0.0):
+        for _ in range(50):
+            await asyncio.sleep(1)
+        await asyncio.sleep(last)
+        for _ in range(50):
+            await asyncio.sleep(1)
+
+    text = traced(main).diff(traced(lambda: main(1))).splitlines()
+
+    assert text[0] == "The runs part at t=50, after 51 lines in common."
+    assert len(text) == 1 + 3 * (1 + CONTEXT)
 
 
 def test_diff_takes_a_trace():

@@ -115,8 +115,7 @@ class Chronicle:
     def _adapted(self, step: Step) -> Step:
         """Return a step as a reader sees it: a task that runs nothing but an operation of asyncio's awaits that."""
         if isinstance(step.subject, int) and step.code is not None and self._is_hidden(step.code):
-            ended = isinstance(step.awaits, str)
-            return Step(*step[:4], None, 0, step.awaits if ended else step.code)
+            return Step(*step[:4], None, 0, step.code)
         return step
 
     @cached_property

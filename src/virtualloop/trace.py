@@ -112,6 +112,11 @@ class Trace:
             last = min(last + 1, len(lines) - 1)
             while last < len(lines) - 1 and lines[last].event:
                 last += 1
+        if lines[last].event is None:
+            # What was said or chosen in the last step stands below it.
+            number = lines[last].step
+            while last < len(lines) - 1 and lines[last + 1].event and lines[last + 1].step == number:
+                last += 1
         return told.formatted(lines[first : last + 1])
 
     def diff(self, other: Trace) -> str:
