@@ -88,7 +88,7 @@ def _adopting(name: str) -> Any:
     @functools.wraps(stock)
     async def method(self: Borrowed, *args: Any, **kwargs: Any) -> Any:
         for arg in (*args, *kwargs.values()):
-            if isinstance(arg, socket.socket):
+            if issubclass(type(arg), socket.socket):  # and no mock that claims to be one
                 self._medium.adopt(arg)
         return await stock(self, *args, **kwargs)
 

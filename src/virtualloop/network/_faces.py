@@ -13,7 +13,8 @@ import errno
 import socket
 import warnings
 import weakref
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from virtualloop.network._endpoint import Endpoint
 from virtualloop.network._names import error
@@ -21,8 +22,15 @@ from virtualloop.network._names import error
 __all__ = ["AdoptedSocket", "MemorySocket", "endpoint_of", "stand_for"]
 
 
-class _Face(socket.socket):
-    """A socket object whose methods are those of an endpoint. It never blocks, whatever it was told."""
+if TYPE_CHECKING:
+    _Base = socket.socket
+else:
+    # What follows comes before the class of a socket object, whichever that is, and adds nothing to its layout.
+    _Base = object
+
+
+class _Face(_Base):
+    """The methods of a socket object, which are those of an endpoint. It never blocks, whatever it was told."""
 
     __slots__ = ()
 
@@ -168,7 +176,7 @@ class _Face(socket.socket):
         return f"<{type(self).__name__} {', '.join(parts)}>"
 
 
-class MemorySocket(_Face):
+class MemorySocket(_Face, socket.socket):
     """A socket that was made in memory."""
 
     __slots__ = ("_endpoint", "_kind", "_timeout")
@@ -230,23 +238,26 @@ class MemorySocket(_Face):
             self.close()
 
 
-_endpoints: weakref.WeakKeyDictionary[socket.socket, Endpoint] = weakref.WeakKeyDictionary()
+# What real sockets stand for, and what is called when they are closed or collected.
+_endpoints: weakref.WeakKeyDictionary[socket.socket, tuple[Endpoint, Callable[[], object]]]
+_endpoints = weakref.WeakKeyDictionary()
 
 
-class AdoptedSocket(_Face):
-    """A real socket that stands for one in memory. Its close() closes both."""
+class _Adopted(_Face):
+    """The methods of a real socket object that stands for one in memory. Its close() closes both."""
 
     __slots__ = ()
 
     @property
     def _endpoint(self) -> Endpoint | None:  # type: ignore[override]  # an attribute of the other kind
-        return _endpoints.get(self)
+        entry = _endpoints.get(self)
+        return None if entry is None else entry[0]
 
     def close(self) -> None:
         """Close."""
-        endpoint = _endpoints.pop(self, None)
-        if endpoint is not None:
-            endpoint.drop_face()
+        entry = _endpoints.pop(self, None)
+        if entry is not None:
+            entry[1]()
         super().close()
 
     def detach(self) -> int:
@@ -254,11 +265,11 @@ class AdoptedSocket(_Face):
         self.close()
         return -1
 
-    def __del__(self) -> None:
-        # It warns by itself, as real sockets do.
-        endpoint = _endpoints.pop(self, None)
-        if endpoint is not None:
-            endpoint.drop_face()
+
+class AdoptedSocket(_Adopted, socket.socket):
+    """A real socket that stands for one in memory."""
+
+    __slots__ = ()
 
 
 def endpoint_of(sock: socket.socket) -> Endpoint | None:
@@ -268,12 +279,10 @@ def endpoint_of(sock: socket.socket) -> Endpoint | None:
 
 def stand_for(sock: socket.socket, endpoint: Endpoint) -> None:
     """Have a real socket stand for an endpoint from now on."""
-    if not isinstance(sock, AdoptedSocket):
-        kind = type(sock)
-        sock.__class__ = (
-            AdoptedSocket
-            if kind is socket.socket
-            else type(f"Adopted{kind.__name__}", (AdoptedSocket, kind), {"__slots__": ()})
-        )
+    kind = type(sock)
+    if kind is socket.socket:
+        sock.__class__ = AdoptedSocket
+    elif not isinstance(sock, _Adopted):
+        sock.__class__ = type(f"Adopted{kind.__name__}", (_Adopted, kind), {"__slots__": ()})
     endpoint.faces += 1
-    _endpoints[sock] = endpoint
+    _endpoints[sock] = endpoint, weakref.finalize(sock, endpoint.drop_face)

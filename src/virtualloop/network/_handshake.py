@@ -67,19 +67,29 @@ class Handshake:
     def _wait(self, link: Any, resume: Any) -> None:
         if self._timeout is None:
             self._medium.note(link.closed_by, f"{self}: no answer")
+        self._limit()
+        link.when_open(resume)
+
+    def _limit(self) -> None:
+        """See to it that this ends, answered or not."""
+        if self._timeout is None:
             end = self._medium.loop._clock.tick + int(self._medium.connect_timeout * TICKS_PER_SECOND)
             self._timeout = self._medium.set_timer(end, self._give_up)
-        link.when_open(resume)
 
     def _give_up(self) -> None:
         if self._sock.is_connecting:
             self._sock.fail(errno.ETIMEDOUT)
 
     def _answer(self, listener: Endpoint | None) -> None:
-        if self._timeout is not None:
-            self._timeout.cancel()
         if not self._sock.is_connecting:
             return
+        if listener is None and self._medium.adoption.is_expected(self._port):
+            # The real socket that listens there takes connections, but has not been handed in yet.
+            self._limit()
+            self._medium.adoption.when_handed_in(lambda: self._answer(self._listener()))
+            return
+        if self._timeout is not None:
+            self._timeout.cancel()
         if listener is None or not listener.listens:
             self._sock.fail(errno.ECONNREFUSED)
         else:

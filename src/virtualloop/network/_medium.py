@@ -77,7 +77,7 @@ class Medium:
         self.unix_files: dict[Any, int] = {}
         self.paths = Paths()
         self._number = FIRST_NUMBER
-        self._adoption = Adoption(self)
+        self.adoption = Adoption(self)
 
     def close(self) -> None:
         """The loop is closed: nobody is told of anything any more."""
@@ -205,7 +205,7 @@ class Medium:
 
     def adopt(self, sock: socket.socket) -> None:
         """Have a real socket, which the program made, stand for one in memory."""
-        self._adoption.adopt(sock)
+        self.adoption.adopt(sock)
 
     def get_key(self, fd: int) -> selectors.SelectorKey:
         """Return what is waited for at a socket, as selectors do. Raises KeyError where nothing is."""
