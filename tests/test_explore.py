@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import virtualloop
 from helpers import run
 from virtualloop import DeadlockError, LivelockError, VirtualLoop, VirtualLoopError, _token, explore, explored
-from virtualloop._explore import Progress
+from virtualloop._progress import Progress
 from virtualloop.schedules import Replay, ReplayError
 
 
@@ -790,7 +790,7 @@ class Terminal(io.StringIO):
 
 def test_progress_is_shown_on_a_terminal_and_taken_away(monkeypatch):
     now = iter([0.0, 0.5, 1.0, 1.0, 1.1, 5.0, 5.0])
-    monkeypatch.setattr("virtualloop._explore._real_time", lambda: next(now))
+    monkeypatch.setattr("virtualloop._progress._real_time", lambda: next(now))
     terminal = Terminal()
     progress = Progress(terminal, 1000)
     for count in (1, 2, 3, 4):
@@ -806,7 +806,7 @@ def test_progress_is_shown_on_a_terminal_and_taken_away(monkeypatch):
 
 
 def test_progress_is_silent_elsewhere(monkeypatch):
-    monkeypatch.setattr("virtualloop._explore.PROGRESS_AFTER", 0.0)
+    monkeypatch.setattr("virtualloop._progress.PROGRESS_AFTER", 0.0)
     stream = io.StringIO()
     progress = Progress(stream, 1000)
     progress.show(1, 1)

@@ -68,7 +68,10 @@ LAYERS = [
     "_search",
     "_shrink",
     "_trial",
+    "_trials",
     "_story",
+    "_failure",
+    "_progress",
     "_explore",
     "__init__",
 ]

@@ -16,9 +16,9 @@ from virtualloop.schedules import Schedule as Schedule
 
 if TYPE_CHECKING:
     from virtualloop._explore import Exploration as Exploration
-    from virtualloop._explore import Failure as Failure
     from virtualloop._explore import explore as explore
     from virtualloop._explore import explored as explored
+    from virtualloop._failure import Failure as Failure
     from virtualloop.network import Network as Network
     from virtualloop.trace import Trace as Trace
 

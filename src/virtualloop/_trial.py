@@ -21,7 +21,7 @@ import gc
 import random
 import traceback
 import warnings
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,7 +29,7 @@ from virtualloop._errors import VirtualLoopError
 from virtualloop._frames import is_machinery
 from virtualloop._loop import VirtualLoop
 
-__all__ = ["CancellingLoop", "Program", "TrialLoop", "controlled", "is_verdict", "key", "run"]
+__all__ = ["CancellingLoop", "Named", "Program", "TrialLoop", "controlled", "is_verdict", "key", "run"]
 
 Program = Callable[[], Coroutine[Any, Any, Any]]
 
@@ -50,6 +50,18 @@ class TrialLoop(VirtualLoop):
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         """Keep the error that `context` describes."""
         self.reported.append(context)
+
+
+class Named:
+    """Tells tasks by their names, or by those of their coroutine functions."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = frozenset(names)
+
+    def __call__(self, task: asyncio.Task[Any]) -> bool:
+        coro = task.get_coro()
+        names = {task.get_name(), getattr(coro, "__name__", ""), getattr(coro, "__qualname__", "")}
+        return not names.isdisjoint(self._names)
 
 
 class CancellingLoop(TrialLoop):

@@ -5,8 +5,20 @@ import random
 from typing import Literal, assert_type
 
 import virtualloop
-from virtualloop import DeadlockError, LivelockError, Schedule, Trace, UnsupportedError, VirtualLoop, VirtualLoopError
-from virtualloop.schedules import Choice, Random, Recording, Replay, ReplayError
+from virtualloop import (
+    DeadlockError,
+    Exploration,
+    Failure,
+    LivelockError,
+    Schedule,
+    Trace,
+    UnsupportedError,
+    VirtualLoop,
+    VirtualLoopError,
+    explore,
+    explored,
+)
+from virtualloop.schedules import Choice, Exhaustive, Random, Recording, Replay, ReplayError
 from virtualloop.trace import Deviation
 
 
@@ -67,6 +79,31 @@ def traces() -> None:
         assert_type(deviation.step, int)
         assert_type(trace.around(deviation, steps=5), list[str])
     assert_type(trace.diff(Trace()), str)
+
+
+@explored(runs=10, order="io", cancel="worker")
+async def test(value: int) -> None:
+    await asyncio.sleep(value)
+
+
+@explored
+async def plain_test() -> None: ...
+
+
+def explorations() -> None:
+    exploration = explore(number, runs=10, seed=1, check=False, cancel=lambda task: task.get_name() == "one")
+    assert_type(exploration, Exploration)
+    assert_type(exploration.runs, int)
+    assert_type(exploration.bound, int | None)
+    assert_type(exploration.failure, Failure | None)
+    if exploration.failure is not None:
+        assert_type(exploration.failure.level, Literal["fifo", "timing", "io", "tasks"])
+        assert_type(exploration.failure.token, str)
+        Replay(exploration.failure.token)
+    assert_type(test(7), None)
+    assert_type(plain_test(), None)
+    for schedule in Exhaustive(deviations=2):
+        VirtualLoop(schedule=schedule)
 
 
 def networks() -> None:
