@@ -153,7 +153,10 @@ def explore(
             if search.nothing_varies and order is None and exploration.failure is None:
                 _warn_of(main)
     if check and exploration.failure is not None:
-        raise exploration.failure.exception
+        __tracebackhide__ = True  # pytest shows the program's frames, not ours
+        failure = exploration.failure.exception
+        # What the loop itself raises has no frames of the program's.
+        raise failure.with_traceback(None) if isinstance(failure, VirtualLoopError) else failure
     return exploration
 
 
@@ -207,6 +210,7 @@ def _explored_test(function: Callable[_P, Coroutine[Any, Any, Any]], **options: 
 
     @functools.wraps(function)
     def test(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        __tracebackhide__ = True  # as in explore()
         token = os.environ.get(REPLAY_VARIABLE)
         if token is not None and _token.decode(token).program != _token.fingerprint(name_of(function)):
             token = None  # another test's
