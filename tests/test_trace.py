@@ -13,7 +13,7 @@ import pytest
 
 import virtualloop
 from helpers import Always, opened, run
-from virtualloop import Trace, VirtualLoop
+from virtualloop import Network, Trace, VirtualLoop
 from virtualloop._chronicle import CONTEXT
 from virtualloop.trace import SHOWN, Deviation
 
@@ -160,18 +160,22 @@ def test_an_event_that_was_held_for_nothing_is_no_deviation():
 def test_cancelled_timers_are_not_late():
     async def main():
         loop = asyncio.get_running_loop()
-
-        async def other():
-            loop.call_later(0.02, int).cancel()
-
-        await asyncio.create_task(other(), name="other")
         loop.call_later(0.02, int)
+        loop.call_soon(lambda: loop.call_later(0.02, int).cancel())
         await asyncio.sleep(0.01)
 
-    (deviation,) = traced(main, schedule=Always(1), order="timing").deviations
+    class LateTheSecondTime:
+        asked = 0
 
-    assert "other" not in deviation.text
+        def choose(self, n, kind):
+            self.asked += 1
+            return int(self.asked == 2)
+
+    (deviation,) = traced(main, schedule=LateTheSecondTime(), order="timing").deviations
+
+    assert deviation.text.startswith("the loop wakes 10 ms late, and the timer of Task-1 (")
     assert deviation.text.endswith(") is due as well")
+    assert "lambda" not in deviation.text
 
 
 def test_a_task_that_overtook_and_was_overtaken():
@@ -509,6 +513,96 @@ def test_files_of_one_name_are_told_apart(tmp_path):
 
     assert "one/app.py:2 " in lines[0]
     assert "one/app.py:2 -> two/app.py:2 " in lines[1]
+
+
+# --- the network ------------------------------------------------------------------------------------------------------
+
+
+async def over_the_network():
+    network = asyncio.get_running_loop().network
+
+    async def serve(reader, writer):
+        asyncio.current_task().set_name("server")
+        writer.write(await reader.readline())
+        writer.write(await reader.read())
+        writer.close()
+
+    async def ask():
+        with network.host("home"):
+            reader, writer = await asyncio.open_connection("shop", 80)
+            writer.write(b"hello")
+            await asyncio.sleep(0.1)
+            writer.write(b"\n")
+            await reader.readline()
+            writer.write_eof()
+            await reader.read()
+            writer.close()
+
+    with network.host("shop"):
+        server = await asyncio.start_server(serve, port=80)
+    await asyncio.create_task(ask(), name="client")
+    server.close()
+
+
+def test_who_sends_what_to_whom():
+    trace = traced(over_the_network, network=Network(hosts=["home", "shop"], latency=0.001))
+    client, server = whats(trace, "client @home"), whats(trace, "server @shop")
+
+    assert trace.deviations == []
+    assert client[0] == "starts, created by Task-1; waits for open_connection()"
+    assert client[1] == "woken by the network; waits for open_connection()"
+    assert "goes on; sends 5 bytes to shop:80; sleeps 100 ms" in client
+    assert "wakes up; sends 1 byte to shop:80; waits for StreamReader.readline()" in client
+    assert "woken by server over the network; waits for StreamReader.read()" in client
+    assert "woken by client over the network; sends 6 bytes to home:49152; waits for StreamReader.read()" in server
+
+
+def test_faults_of_the_network():
+    network = Network(hosts=["home", "shop"], latency=(0.0, 0.015))
+    trace = traced(over_the_network, schedule=Always(1), order="fifo", network=network)
+    lines = trace.lines()
+    sends = next(k for k, line in enumerate(lines) if "sends 5 bytes" in line)
+
+    assert {deviation.kind for deviation in trace.deviations} == {"latency"}
+    assert re.split(r"  +", lines[sends + 1])[-1] == "network: home:49152->shop:80: 1 ms late"
+    assert ", asyncio's own order, " in str(trace).splitlines()[0]
+    assert str(trace).splitlines()[0].endswith(" faults of the network")
+
+
+def test_what_comes_in_late_over_the_network():
+    class HoldsOne:
+        def __init__(self, number):
+            self.left = number
+
+        def choose(self, n, kind):
+            self.left -= kind == "hold"
+            return int(kind == "hold" and self.left == 0)
+
+    found = set()
+    for number in range(1, 10):
+        network = Network(hosts=["home", "shop"], latency=0.001)
+        trace = traced(over_the_network, schedule=HoldsOne(number), order="io", network=network)
+        found.update(relative(deviation.text, over_the_network) for deviation in trace.deviations)
+
+    assert {
+        "the network's answer to client (+11) comes in 1 ms late",
+        "what was sent by client (+13) comes in after later ones",
+    } <= found
+
+
+def test_datagrams_are_sent_as_well():
+    async def main():
+        loop = asyncio.get_running_loop()
+        here, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("localhost", 9))
+        there, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=("localhost", 9))
+        await asyncio.sleep(1)
+        there.sendto(b"hello")
+        there.sendto(b"you")
+        await asyncio.sleep(1)
+        here.close()
+        there.close()
+
+    assert "wakes up; sends 8 bytes to localhost:9; sleeps 1 s" in whats(traced(main), "Task-1")
 
 
 # --- deviations as objects --------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ import pytest
 
 import virtualloop
 from helpers import Always, opened, run
-from test_trace import PROGRAM, traced, two_of_us
-from virtualloop import Trace
+from test_trace import PROGRAM, over_the_network, traced, two_of_us
+from virtualloop import Network, Trace
 
 
 @pytest.fixture
@@ -73,6 +73,16 @@ def test_causes_come_before_what_they_cause(page):
 
     assert any(cause >= 0 for _, _, cause, *_ in data["steps"])
     assert all(cause < k for k, (_, _, cause, *_) in enumerate(data["steps"]))
+
+
+def test_tasks_of_a_host_are_together(page):
+    network = Network(hosts=["home", "shop"], latency=0.001)
+    lanes = [tuple(lane) for lane in data_of(page(traced(over_the_network, network=network)))["lanes"]]
+    hosts = [name for name, kind in lanes if kind == "host"]
+
+    assert set(hosts) == {"home", "shop"}
+    assert lanes.index(("home", "host")) + 1 == lanes.index(("client", "task"))
+    assert lanes.index(("shop", "host")) < lanes.index(("server", "task"))
 
 
 def test_callbacks_share_a_lane(page):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import virtualloop
 from helpers import LEVELS
-from test_trace import traced, two_of_us
-from virtualloop import Trace
+from test_trace import over_the_network, traced, two_of_us
+from virtualloop import Network, Trace
 
 #: Of each phase: the fields that an event has to have, and their types; it may have "args" and "cat" as well.
 NUMBER = (int, float)
@@ -116,6 +116,16 @@ def test_any_run(tmp_path_factory, seed, order):
             virtualloop.note("over")
 
     check(written(traced(main, seed, order=order), tmp_path_factory.mktemp("trace")))
+
+
+def test_hosts_are_processes(tmp_path):
+    network = Network(hosts=["home", "shop"], latency=0.001)
+    events = check(written(traced(over_the_network, network=network), tmp_path))
+    processes = {event["pid"]: event["args"]["name"] for event in events if event["name"] == "process_name"}
+    tasks = {event["args"]["name"]: processes[event["pid"]] for event in events if event["name"] == "thread_name"}
+
+    assert tasks["client"] == "home"
+    assert tasks["server"] == "shop"
 
 
 def test_many_steps_at_one_instant(tmp_path):

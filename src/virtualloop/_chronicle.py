@@ -37,6 +37,9 @@ MAX_DEED = 60
 #: How many lines are shown before and after the point where two runs part.
 CONTEXT = 8
 
+#: The callback of asyncio's that ends a sleep.
+END_OF_SLEEP = "_set_result_unless_cancelled"
+
 #: Callbacks of asyncio's that end a wait because its time is over.
 TIMEOUTS = frozenset({"Timeout._on_timeout", "_release_waiter"})
 
@@ -45,7 +48,7 @@ THREADS = ("_chain_future.<locals>._set_state", "Threads.finished.<locals>")
 
 
 #: The kinds of deviations from asyncio's order; all others are faults of the network.
-ORDER_KINDS = frozenset({"late", "hold", "task", "user"})
+ORDER_KINDS = frozenset({"late", "hold", "task", "cancel", "user"})
 
 #: Where the callbacks are that let something come in over the network.
 NETWORK = str(Path(__file__).parent / "network") + os.sep
@@ -278,7 +281,7 @@ class Chronicle:
         step = self.steps[number]
         for other in self.caused[number]:
             due = self.steps[other].detail
-            if self.is_hidden(other) and due is not None:
+            if due is not None and self._code_name(other) == END_OF_SLEEP:
                 return f"sleeps {duration(due - step.tick)}"
         after = self.after[number]
         return "yields" if after is not None and self.steps[after].waker == number else "sleeps"
@@ -376,6 +379,12 @@ class Chronicle:
                 return f"note: {data[0]}"
         return f"network: {data[0]}"
 
+    def is_inside(self, event: Event) -> bool:
+        """Return whether an event happened in the midst of its step, and not before it."""
+        if event.step == len(self.steps) or event.kind in ("late", "hold", "task"):
+            return False
+        return event.kind != "cancel" or bool(event.data[1])  # which ends a wait as soon as it has begun
+
     def about(self, event: Event) -> int:
         """Return the step that an event is about: the one that it led to, if its own is asyncio's business."""
         if event.step == len(self.steps) or not self.is_hidden(event.step):
@@ -419,9 +428,7 @@ class Chronicle:
                 if event.kind == "send":  # It is one of its step's deeds.
                     continue
                 line = Line(event.tick, number, event, "", self.tell(event), "", "")
-                # What the test said or chose belongs to the step that runs, and so does what ends its wait at once.
-                inside = event.kind in ("note", "user") or (event.kind == "cancel" and event.data[1])
-                (own if inside and number < len(self.steps) else lines).append(line)
+                (own if self.is_inside(event) else lines).append(line)
             if number < len(self.steps) and not self.is_hidden(number):
                 lines.append(self._line_of_step(number))
             lines += own

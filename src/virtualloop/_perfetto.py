@@ -75,7 +75,7 @@ def _events(chronicle: Chronicle) -> list[dict[str, Any]]:
         at = next((position[n] for n in range(event.step, len(chronicle.steps)) if n in position), None)
         moment = {"ph": "i", "name": chronicle.tell(event), "ts": end if at is None else starts[at]}
         moment |= {"cat": "deviation" if event.deviates else event.kind}
-        if event.kind in ("note", "user") and at is not None:
+        if at is not None and chronicle.is_inside(event):
             events.append({**moment, "s": "t", **lane_of[at]})
         else:
             events.append({**moment, "s": "g", "pid": PID, "tid": 0})

@@ -100,7 +100,7 @@ def _lane(chronicle: Chronicle, lane: object) -> tuple[str, str]:
 
 
 def _event(chronicle: Chronicle, event: Event, position: dict[int, int]) -> list[Any]:
-    inside = event.kind in ("note", "user") and event.step in position
+    inside = chronicle.is_inside(event) and event.step in position
     number = event.step
     while number < len(chronicle.steps) and number not in position:
         number += 1
