@@ -400,7 +400,7 @@ def test_a_future_never_done():
     )
 
 
-def test_tasks_that_await_each_other():
+def test_tasks_that_await_each_other(caplog):
     check(
         """
         tasks = {}
@@ -429,6 +429,7 @@ def test_tasks_that_await_each_other():
         """,
         BREAK,
     )
+    assert caplog.records == []  # One of them was cancelled; without that, asyncio.run() ends in a RecursionError.
 
 
 def test_gather_of_futures():
@@ -1096,6 +1097,29 @@ def test_other_operations_have_their_names():
           'Task-1' awaits Server.serve_forever()
             File "hang.py", line 3, in main
               await server.serve_forever()
+        """,
+        LOOK,
+    )
+
+
+def test_a_failure_that_was_seen_is_not_named():
+    check(
+        """
+        async def fail():
+            raise OSError
+
+        async def main():
+            task = asyncio.create_task(fail())
+            try:
+                await task
+            except OSError:
+                await asyncio.Event().wait()
+        """,
+        """
+        1 task is blocked:
+          'Task-1' awaits an Event, which is not set
+            File "hang.py", line 9, in main
+              await asyncio.Event().wait()
         """,
         LOOK,
     )

@@ -10,7 +10,7 @@ import warnings
 import pytest
 
 from helpers import run
-from virtualloop import DeadlockError, VirtualLoop, VirtualLoopError, explore
+from virtualloop import DeadlockError, Network, VirtualLoop, VirtualLoopError, explore
 
 ADVICE = "Before closing a loop, cancel and await its tasks (asyncio.Runner does), and close what was opened on it."
 
@@ -190,6 +190,53 @@ def test_strict_says_which_callbacks_never_ran():
         "2 callbacks never ran:",
         *2 * [f"  callback {name}(), due at t=60", f'    File "test_leftovers.py", in {name}', "      def poll(*_):"],
     ]
+
+
+def test_strict_says_nothing_about_timers_of_asyncio_and_deliveries():
+    async def limited():
+        async with asyncio.timeout(3):
+            await asyncio.sleep(5)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, ("localhost", 53))
+        transport.sendto(b"late", ("localhost", 53))
+        transport.close()
+        tasks.append(asyncio.create_task(limited()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    tasks = []
+    loop = VirtualLoop(strict=True, network=Network(latency=1.0))
+    loop.run_until_complete(main())
+    with pytest.raises(VirtualLoopError) as caught:
+        loop.close()
+
+    assert "pending" in said(caught.value)[1]
+    assert "never ran" not in str(caught.value)
+    clean_up(*tasks)
+
+
+def test_an_error_at_the_end_of_the_interpreter():
+    code = """
+import asyncio
+from virtualloop import VirtualLoop
+
+async def fail():
+    raise OSError("disk full")
+
+async def main():
+    global task
+    task = asyncio.create_task(fail())
+    await asyncio.sleep(1)
+
+with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    runner.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+
+    assert done.stderr.startswith("Task exception was never retrieved")
+    assert "ImportError" not in done.stderr
 
 
 def test_strict_says_which_errors_nobody_saw(caplog):

@@ -99,6 +99,7 @@ def test_a_spin_without_a_timer_is_named(order):
     assert "await asyncio.sleep(0)" in text
     assert "VirtualLoop(spin_limit=...)" in text
     assert "Task-3" not in text
+    assert "woken by" not in text  # but by the loop
 
 
 def test_a_spin_of_callbacks_is_named():
@@ -172,6 +173,21 @@ def test_a_spin_that_ends_while_it_is_looked_at():
         return "done"
 
     assert run(main, spin_limit=10_000) == "done"
+
+
+def test_a_replaced_method_of_the_loop_stays():
+    with opened(spin_limit=10_000) as loop:
+        call_soon = loop.call_soon
+        loop.call_soon = replaced = lambda *args, **kwargs: call_soon(*args, **kwargs)
+
+        def again():
+            loop.call_soon(again)
+
+        again()
+        with pytest.raises(LivelockError):
+            loop.run_forever()
+        assert loop.call_soon is replaced
+        del loop.call_soon
 
 
 def test_a_spin_that_comes_to_rest_while_it_is_looked_at():

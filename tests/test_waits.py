@@ -9,7 +9,7 @@ import pytest
 from helpers import opened, run
 from virtualloop import DeadlockError, VirtualLoop
 
-EVENT, KEPT = asyncio.Event(), asyncio.Event()
+EVENT, KEPT, HIDDEN = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
 
 def lines_about(text, name):
@@ -177,6 +177,18 @@ def test_names_of_things():
         name = task.get_name()
         assert f' awaits Event "{name}"' in text or f" awaits Event {name!r}" in text
     assert lines_about(text, "without") == "'without' awaits an Event, which is not set"
+
+
+def test_names_do_not_lead_through_functions():
+    async def wait(get):
+        await get().wait()
+
+    with opened() as loop:
+        task = loop.create_task(wait(lambda: HIDDEN), name="waiter")
+        loop.run_until_idle()
+        assert lines_about(loop.describe_tasks(), "waiter") == "'waiter' awaits an Event, which is not set"
+        task.cancel()
+        loop.run_until_idle()
 
 
 def test_looking_for_names_runs_no_code_of_the_program():

@@ -10,21 +10,25 @@ __all__ = ["DeadlockError", "LivelockError", "UnsupportedError", "VirtualLoopErr
 
 
 class VirtualLoopError(RuntimeError):
-    """Base of every error that virtualloop itself raises about a run."""
+    """Base of every error that virtualloop itself raises about a run.
+
+    A strict loop raises it as such when it is closed and something was left open; the message says what, and where.
+    """
 
 
 class DeadlockError(VirtualLoopError):
     """The program under test waits for something that can no longer happen.
 
     Nothing is ready, no timer is pending, and whatever thread or signal might have sent something was given its time.
-    The message lists every blocked task: its name, what it awaits, and the line of your code that awaits it.
+    The message lists every blocked task: its name, what it awaits, who holds that, and the line of your code that
+    awaits it. Tasks that wait for each other come first.
     """
 
 
 class LivelockError(VirtualLoopError):
     """The program under test keeps the loop busy for ever without time passing.
 
-    The message names the callbacks and tasks that spin, with the lines they spin at.
+    The message names the callbacks and tasks that spin, with the lines they spin at and those that queue them.
     """
 
 

@@ -16,7 +16,6 @@ from weakref import WeakKeyDictionary
 
 from virtualloop._frames import Place, caller, is_machinery, place_of
 from virtualloop._report import callback_lines, logged_lines, pending
-from virtualloop._tasks import is_step
 from virtualloop._waits import Survey, address, in_order
 
 __all__ = ["Watch", "left_open"]
@@ -120,9 +119,9 @@ def _handle(handle: Any) -> list[str]:
 
 
 def _is_own(handle: Any) -> bool:
-    """Return whether a handle is the reader's: not the step of a task, which is told of, nor a timer of asyncio's."""
+    """Return whether a handle is the reader's, and no timer of asyncio's or a delivery of the network's."""
     callback = handle._callback
-    if callback is None or is_step(callback):
-        return False
+    if callback is None:
+        return False  # It was cancelled.
     code = getattr(inspect.unwrap(getattr(callback, "func", callback)), "__code__", None)
-    return code is None or not is_machinery(code) or (code.co_name.isidentifier() and code.co_name[0] != "_")
+    return code is None or not is_machinery(code) or code.co_name[0] not in "_<"

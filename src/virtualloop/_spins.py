@@ -50,6 +50,7 @@ def _turn(loop: Any, origins: dict[int, Place]) -> list[Step] | None:
             callback = handle._callback
             steps.append(Step(callback.__self__ if is_step(callback) else callback, origin))
             handle._run()
+    entry = handle = callback = None  # What a task raises holds this frame, which must not hold the task.
     return None if loop._leave else steps
 
 
