@@ -2,11 +2,13 @@
 
 import asyncio
 import re
+import traceback
 
 import pytest
 
 from helpers import LEVELS, opened, run
 from virtualloop import DeadlockError
+from virtualloop._waits import Survey
 
 
 async def never():
@@ -99,3 +101,16 @@ def test_driving_from_outside_is_no_deadlock():
         loop.run_until_idle()
 
         assert task.cancelled()
+
+
+def test_an_error_does_not_hold_what_the_report_has_looked_at():
+    async def main():
+        asyncio.create_task(never(), name="other")
+        await never()
+
+    with pytest.raises(DeadlockError) as caught:
+        run(main)
+    held = [value for frame, _ in traceback.walk_tb(caught.value.__traceback__) for value in frame.f_locals.values()]
+
+    assert {task.get_name() for task in held if isinstance(task, asyncio.Task)} == {"Task-1"}
+    assert not any(isinstance(value, Survey) for value in held)

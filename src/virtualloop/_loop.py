@@ -1066,14 +1066,7 @@ class VirtualLoop(Services):
         elif self._until_idle:
             self._end_drive()
         elif not self._threads.wait_for_anyone(self._queue, signals=self._handles_signals()):
-            from virtualloop._report import deadlock
-
-            survey = self._survey()
-            message = deadlock(self.time(), survey, self._errors)
-            for task, awaited in survey.awaiting_circles():
-                # Nothing else could end them, not even the cancellation that asyncio.run() ends with.
-                cancel_by_force(task, awaited)
-            raise DeadlockError(message)
+            raise DeadlockError(self._deadlock())
 
     def _resume_settler(self) -> None:
         tick, _, future = heappop(self._settlers)
@@ -1127,6 +1120,19 @@ class VirtualLoop(Services):
 
         return describe_tasks(self.time(), self._survey())
 
+    # What these look at stays in their frames, lest the traceback of an error keep tasks alive.
+
+    def _deadlock(self) -> str:
+        """Return what to say of a deadlock; end the circles of tasks that await each other."""
+        from virtualloop._report import deadlock
+
+        survey = self._survey()
+        message = deadlock(self.time(), survey, self._errors)
+        for task, awaited in survey.awaiting_circles():
+            # Nothing else could, not even the cancellation that asyncio.run() ends with.
+            cancel_by_force(task, awaited)
+        return message
+
     def _survey(self) -> Survey:
         from virtualloop._waits import Survey, in_order
 
@@ -1174,16 +1180,21 @@ class VirtualLoop(Services):
                 self._end_drive()
             return 0
         if turns * max(len(queued), 1) >= self._spin_limit * (1 if polling else WORK_FACTOR):
-            from virtualloop._report import livelock
-            from virtualloop._spins import last_steps
-
-            steps = last_steps(self)
-            if steps is None:
+            message = self._livelock(turns)
+            if message is None:
                 return 0
-            raise LivelockError(
-                livelock(self.time(), turns, "spin_limit", steps=steps, survey=self._survey(), errors=self._errors)
-            )
+            raise LivelockError(message)
         return turns
+
+    def _livelock(self, turns: int) -> str | None:
+        """Make some more steps; return what to say of them, or None if they were no spin any more."""
+        from virtualloop._report import livelock
+        from virtualloop._spins import last_steps
+
+        steps = last_steps(self)
+        if steps is None:
+            return None
+        return livelock(self.time(), turns, "spin_limit", steps=steps, survey=self._survey(), errors=self._errors)
 
     def _queue_handle(self, handle: asyncio.Handle) -> None:
         self._ready.append(handle)

@@ -13,7 +13,6 @@ from typing import Any
 
 from virtualloop._frames import Place, caller
 from virtualloop._report import Step
-from virtualloop._tasks import is_step
 
 __all__ = ["last_steps"]
 
@@ -47,10 +46,9 @@ def _turn(loop: Any, origins: dict[int, Place]) -> list[Step] | None:
         origin = origins.pop(id(entry), None)
         handle: Any = loop._as_handle(entry)
         if not handle._cancelled:
-            callback = handle._callback
-            steps.append(Step(callback.__self__ if is_step(callback) else callback, origin))
+            steps.append(Step(loop._subject(entry), origin))
             handle._run()
-    entry = handle = callback = None  # What a task raises holds this frame, which must not hold the task.
+    entry = handle = None  # What a task raises holds this frame, which must not hold the task.
     return None if loop._leave else steps
 
 

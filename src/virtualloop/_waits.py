@@ -315,7 +315,7 @@ def _join(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> W
 
 def _group(survey: Survey, frames: list[Frame], awaited: Any, namer: _Namer) -> Wait:
     group = frames[0].local("self")
-    tasks = in_order(group._tasks)
+    tasks = in_order(getattr(group, "_tasks", ()))  # anyio's has had it elsewhere
     return Wait(f"the tasks of {namer.kind_of(group)}", tasks, ": ")
 
 
