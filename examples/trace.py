@@ -2,9 +2,11 @@
 
 The bug: anything may happen between the read and the write. This seed makes it happen, and the trace shows how.
 Run it: python examples/trace.py
+To see it drawn: python examples/trace.py run.html, and open that in a browser.
 """
 
 import asyncio
+import sys
 
 import virtualloop
 from virtualloop import Trace, VirtualLoop
@@ -33,3 +35,5 @@ if __name__ == "__main__":
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed=1, order="io", trace=trace)) as runner:
         runner.run(main())
     print(trace)
+    if len(sys.argv) > 1:
+        trace.to_html(sys.argv[1])

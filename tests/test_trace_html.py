@@ -158,6 +158,9 @@ def test_the_page_can_be_written_to_any_path(tmp_path):
     trace.to_html(tmp_path / "as path.html")
 
     assert (tmp_path / "as string.html").read_bytes() == (tmp_path / "as path.html").read_bytes()
+    for write in (trace.to_html, trace.to_perfetto):
+        with pytest.raises(TypeError, match=r"^path must be a string or a path, not 7$"):
+            write(7)
     with pytest.raises(FileNotFoundError):
         trace.to_html(tmp_path / "missing" / "run.html")
 
