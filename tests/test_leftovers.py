@@ -381,6 +381,35 @@ def test_long_lists_are_cut():
     assert said(caught.value)[-2] == "  and 4 more"
 
 
+def test_a_message_has_forty_lines_at_most():
+    async def main():
+        loop = asyncio.get_running_loop()
+        for k in range(9):
+            loop.call_later(k + 1, heartbeat_callback)
+            tasks.append(asyncio.create_task(heartbeat() if k % 2 else asyncio.sleep(k + 1), name=f"task-{k}"))
+            kept.append(await loop.create_datagram_endpoint(asyncio.DatagramProtocol, ("localhost", 9000 + k)))
+            loop.call_soon(lambda: 1 / 0)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    def heartbeat_callback():
+        """Never run."""
+
+    tasks, kept = [], []
+    loop = VirtualLoop(strict=True)
+    loop.run_until_complete(main())
+    with pytest.raises(VirtualLoopError) as caught:
+        loop.close()
+    with warnings.catch_warnings():  # asyncio's own
+        warnings.simplefilter("ignore")
+        kept.clear()
+        gc.collect()
+
+    assert len(said(caught.value)) <= 40
+    assert re.fullmatch(r"and \d+ more lines of this kind", said(caught.value)[-2])
+    clean_up(*tasks)
+
+
 def test_exploration_says_nothing_about_what_failed_runs_leave_open():
     async def stubborn():
         while True:

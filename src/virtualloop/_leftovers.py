@@ -22,6 +22,8 @@ __all__ = ["Watch", "left_open"]
 
 #: So many of a kind are listed, and the others counted.
 MAX_LISTED = 5
+#: And a message has so many lines in between.
+MAX_LINES = 36
 
 #: What asyncio says of a task's exception when the task is gone.
 NEVER = "Task exception was never retrieved"
@@ -88,6 +90,8 @@ def left_open(
         lines += _section("error", "went unnoticed", [*errors, *watch.late_errors()])
     if not lines:
         return None
+    if len(lines) > MAX_LINES:
+        lines[MAX_LINES:] = [f"and {len(lines) - MAX_LINES} more lines of this kind"]
     return "\n".join(
         [
             f"the loop was closed at t={seconds:g}, and left open:",
