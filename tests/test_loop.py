@@ -71,6 +71,7 @@ def test_hypothesis_drives_a_run(generator):
     assert set(run(main, generator)) <= set("abc")
 
 
+@pytest.mark.filterwarnings("ignore:Module globals is missing:DeprecationWarning")  # hypothesis's own, on Python 3.15
 def test_hypothesis_shrinks_a_run():
     async def main():
         done = []
