@@ -126,6 +126,7 @@ class Random:
         self._later_from = 1 - (low + (high - low) * draw())
         self._was_late = False
         self._task_rate = TASK_RATES[int(draw() * len(TASK_RATES))]
+        self._task_from = 1 - self._task_rate
         # In a crowd: questions to be answered with 0 before the next draw.
         self._skip = 0
         self._user: random.Random | None = None
@@ -138,6 +139,21 @@ class Random:
 
     def choose(self, n: int, kind: str) -> int:
         """Return an integer in `range(n)`."""
+        if kind == "task":  # first, because it is asked at each step
+            rate = self._task_rate
+            if not rate:
+                return 0
+            if n > CROWD:
+                if self._skip:
+                    self._skip -= 1
+                    return 0
+                # How many are passed over until the next change of places, drawn at once.
+                self._skip = int(log(self._order() or float_info.min) / log(1 - rate * CROWD / n))
+            elif self._order() < self._task_from:
+                return 0
+            # Any distance is as likely as any other of its magnitude: who is a little late is overtaken by a few,
+            # rarely by ten thousand.
+            return min(int(n ** self._order()), n - 1)
         if kind == "hold":
             return 1 if self._order() >= self._hold_from else 0
         if kind == "release":
@@ -148,21 +164,6 @@ class Random:
             return 1 if self._was_late else 0
         if kind == "cancel":
             return 0  # Whoever wants a cancellation says which: at any rate, few runs would have but one.
-        if kind == "task":
-            rate = self._task_rate
-            if not rate:
-                return 0
-            if n > CROWD:
-                if self._skip:
-                    self._skip -= 1
-                    return 0
-                # How many are passed over until the next change of places, drawn at once.
-                self._skip = int(log(self._order() or float_info.min) / log(1 - rate * CROWD / n))
-            elif self._order() < 1 - rate:
-                return 0
-            # Any distance is as likely as any other of its magnitude: who is a little late is overtaken by a few,
-            # rarely by ten thousand.
-            return min(int(n ** self._order()), n - 1)
         if kind in NETWORK_KINDS:
             if self._network is None:
                 self._network = self._stream("network")
