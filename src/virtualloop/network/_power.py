@@ -27,7 +27,7 @@ def stop(medium: Medium, machine: Machine, runs_here: Callable[[Context], bool])
     from virtualloop._waits import in_order  # noqa: PLC0415  # few programs cut the power
 
     loop: Any = medium.loop
-    stopped = []
+    stopped: list[Any] = []
     for task in in_order(asyncio.all_tasks(loop)):
         context = _context_of(task, loop)
         if context is not None and runs_here(context):
