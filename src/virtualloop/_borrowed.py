@@ -100,6 +100,7 @@ class Borrowed(Outside):
 
     # The network, made when it is first asked for.
     _network: Network | None = None
+    _debug: bool | None
 
     if TYPE_CHECKING:
         # What is set below. Any: their signatures differ between Python versions.
@@ -176,7 +177,10 @@ class Borrowed(Outside):
 
     @property
     def _medium(self) -> Medium:
-        return self.network._live()
+        network = self._network
+        if network is None:
+            network = self.network
+        return network._live()
 
     @property
     def _transports(self) -> Any:
@@ -199,7 +203,7 @@ class Borrowed(Outside):
     def _set_watch(self, watch: Any, callback: Any, args: tuple[Any, ...], context: Any) -> asyncio.Handle:
         self._check_closed()
         handle: asyncio.Handle
-        if self.get_debug():
+        if self._debug:
             handle = asyncio.Handle(callback, args, self, context)
         else:
             handle = make_handle(self, callback, args, copy_context() if context is None else context)

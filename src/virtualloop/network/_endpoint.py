@@ -34,6 +34,8 @@ MAX_DATAGRAM = 65507
 DATAGRAM_BUFFER = 212992
 
 _UNIX = getattr(socket, "AF_UNIX", None)
+_DATAGRAM = int(socket.SOCK_DGRAM)
+_PEEK = int(socket.MSG_PEEK)
 
 
 class Endpoint:
@@ -71,8 +73,9 @@ class Endpoint:
     def __init__(self, medium: Medium, host: Machine, family: int, kind: int, proto: int) -> None:
         self.medium = medium
         self.host = host
-        self.family = socket.AddressFamily(family)
-        self.type = socket.SocketKind(kind)
+        # As plain integers: the kinds of enum that the socket module has them as take long to make and to compare.
+        self.family = int(family)
+        self.type = int(kind)
         self.proto = proto
         #: What stands for its file descriptor.
         self.number = medium.next_number()
@@ -132,7 +135,7 @@ class Endpoint:
         """Return whether select() would say so."""
         if self._waiting is not None:
             return bool(self._waiting)
-        if self.type == socket.SOCK_DGRAM:
+        if self.type == _DATAGRAM:
             return bool(self._datagrams or self._error)
         wire = self.incoming
         if wire is None:
@@ -182,10 +185,11 @@ class Endpoint:
     def _parse(self, address: Any, method: str) -> tuple[str, int]:
         """Return host and port of a socket address. Raises what sockets raise for what is none."""
         if not isinstance(address, tuple):
-            raise TypeError(f"{method}(): {self.family.name} address must be tuple, not {type(address).__name__}")
+            family = socket.AddressFamily(self.family).name
+            raise TypeError(f"{method}(): {family} address must be tuple, not {type(address).__name__}")
         most = 2 if self.family == socket.AF_INET else 4
         if not 2 <= len(address) <= most:
-            raise TypeError(f"{method}(): wrong format for {self.family.name} address")
+            raise TypeError(f"{method}(): wrong format for {socket.AddressFamily(self.family).name} address")
         host, port = address[:2]
         number = _names.check_port(port, method)
         if isinstance(host, bytes | bytearray):
@@ -290,7 +294,7 @@ class Endpoint:
     def connect(self, address: Any) -> None:
         """Ask for a connection. Raises BlockingIOError, for it is made when this socket may be written."""
         self._check_open()
-        if self.type == socket.SOCK_DGRAM:
+        if self.type == _DATAGRAM:
             self._connect_datagrams(address)
             return
         if self._connecting:
@@ -427,14 +431,19 @@ class Endpoint:
         self.medium.forget(self)
         for connection in self._waiting or ():
             connection.abandon()
-        if self.out is not None and self.incoming is not None and not self.over:
+        out, incoming = self.out, self.incoming
+        if out is None or incoming is None:
+            return
+        if not self.over:
             self.over = True
-            if self._linger or self.incoming.size:
-                self.out.put(RESET)
+            if self._linger or incoming.size:
+                out.put(RESET)
             elif not self.shut_writing:
-                self.out.put(END)
-            elif self.family == _UNIX:
-                self.out.source.notify_writer()
+                out.put(END)
+        other = out.target
+        if other.closed:
+            # Nobody asks for the wires any more, and without them neither end is part of a cycle.
+            self.out = self.incoming = other.out = other.incoming = None
 
     def vanish(self) -> None:
         """Be gone without a word, as in a power cut."""
@@ -447,7 +456,7 @@ class Endpoint:
     def send(self, data: Any) -> int:
         """Send as much as there is room for; return how many bytes."""
         wire = self.out
-        if self.type == socket.SOCK_DGRAM:
+        if self.type == _DATAGRAM:
             if self._peer is None:
                 self._check_open()
                 raise error(errno.EDESTADDRREQ)
@@ -480,7 +489,7 @@ class Endpoint:
 
     def sendmsg(self, buffers: Iterable[Any], address: Any) -> int:
         """Send as much of the buffers as there is room for; return how many bytes."""
-        if self.type == socket.SOCK_DGRAM:
+        if self.type == _DATAGRAM:
             data = b"".join(buffers)
             return self.send(data) if address is None else self.sendto(data, address)
         sent = 0
@@ -511,14 +520,14 @@ class Endpoint:
             if wire.link is not None and not wire.link.is_perfect:
                 bufsize = wire.link.piece(wire, min(wire.size, bufsize))
             data = wire.take(bufsize)
-            if flags & socket.MSG_PEEK:
+            if flags & _PEEK:
                 wire.put_back(data)
                 return data
             if wire.source._writer is not None:
                 wire.source._writer.notify()
             return data
         self._check_open()
-        if self.type == socket.SOCK_DGRAM:
+        if self.type == _DATAGRAM:
             return self.recvfrom(bufsize, flags)[0]
         if self._error:
             raise self._take_error()
@@ -599,7 +608,7 @@ class Endpoint:
             raise self._take_error()
         if not self._datagrams:
             raise error(errno.EAGAIN)
-        data, source = self._datagrams[0] if flags & socket.MSG_PEEK else self._datagrams.popleft()
+        data, source = self._datagrams[0] if flags & _PEEK else self._datagrams.popleft()
         return data[:bufsize], source
 
     # --- options ------------------------------------------------------------------------------------------------------

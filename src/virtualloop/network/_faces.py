@@ -22,6 +22,10 @@ from virtualloop.network._names import error
 __all__ = ["AdoptedSocket", "MemorySocket", "endpoint_of", "stand_for"]
 
 
+# Looked up, because to make one of them takes as long as to send a few bytes.
+_FAMILIES = {int(family): family for family in socket.AddressFamily}
+_KINDS = {int(kind): kind for kind in socket.SocketKind}
+
 if TYPE_CHECKING:
     _Base = socket.socket
 else:
@@ -191,12 +195,12 @@ class MemorySocket(_Face, socket.socket):
     @property
     def family(self) -> socket.AddressFamily:
         """The address family."""
-        return self._kind[0]
+        return _FAMILIES[self._kind[0]]
 
     @property
     def type(self) -> socket.SocketKind:
         """Stream or datagram."""
-        return self._kind[1]
+        return _KINDS[self._kind[1]]
 
     @property
     def proto(self) -> int:

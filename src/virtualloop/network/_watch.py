@@ -85,6 +85,15 @@ class Watch(Handle):
         if handle.cancelled():
             self.handle = None
             return
-        handle._run()
+        if type(handle) is Handle:
+            # What handle._run() does, with one call less.
+            try:
+                handle._context.run(handle._callback, *handle._args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                self._loop._failed(exc, handle)
+        else:
+            handle._run()
         if not self._pending:
             self.notify()

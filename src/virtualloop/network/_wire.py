@@ -79,7 +79,15 @@ class Wire:
         """Send bytes, for which there is room, or a mark."""
         link = self.link
         if link is None or (link.is_perfect and not self._flight):
-            self._arrive(item)
+            target = self.target
+            if type(item) is bytes and not target.closed:
+                # What _arrive() does, in line.
+                self._chunks.append(item)
+                self.size += len(item)
+                if target._reader is not None:
+                    target._reader.notify()
+            else:
+                self._arrive(item)
             return
         size = len(item) if type(item) is bytes else 0
         tick = link.arrival(self, size)  # It may raise.
