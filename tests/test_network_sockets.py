@@ -1,0 +1,266 @@
+"""Properties of sockets in memory: nothing is lost, nothing is reordered, and nobody gets ahead without bound."""
+
+import asyncio
+import errno
+import os
+import socket
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers import LEVELS, opened, run
+from virtualloop import Network
+
+BUFFERS = 256 * 1024  # what two ends hold together
+
+
+def connected(loop):
+    """Return the two ends of a connection, as sockets, and the listener."""
+    make = loop._medium.make_socket
+    listener, client = make(), make()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    assert client.connect_ex(listener.getsockname()) == errno.EINPROGRESS
+    assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+    server, _ = listener.accept()
+    return client, server, listener
+
+
+@given(st.lists(st.tuples(st.sampled_from(["send", "sendmsg", "recv", "recv_into"]), st.integers(1, 200_000))))
+@settings(max_examples=200, deadline=None)
+def test_bytes_come_in_as_they_were_sent_and_are_bounded(operations):
+    sent, received = bytearray(), bytearray()
+    with opened() as loop:
+        client, server, listener = connected(loop)
+        for operation, size in operations:
+            data = os.urandom(size) if operation.startswith("send") else bytearray(size)
+            try:
+                match operation:
+                    case "send":
+                        sent += data[: client.send(data)]
+                    case "sendmsg":
+                        parts = [memoryview(data)[: size // 2], bytearray(data[size // 2 :])]
+                        sent += data[: client.sendmsg(parts)]
+                    case "recv":
+                        received += server.recv(size)
+                    case "recv_into":
+                        received += data[: server.recv_into(data)]
+            except BlockingIOError:
+                full = operation.startswith("send") and len(sent) - len(received) == BUFFERS
+                assert full or (operation.startswith("recv") and len(sent) == len(received))
+            assert len(sent) - len(received) <= BUFFERS
+            assert bytes(received) == sent[: len(received)]
+        client.close()
+        if len(sent) > len(received):
+            received += server.recv(len(sent))
+        assert received == sent
+        assert server.recv(1) == b""
+        server.close()
+        listener.close()
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=50), max_size=30),
+    st.sampled_from(LEVELS),
+    st.integers(0, 1000),
+    st.booleans(),
+)
+@settings(max_examples=100, deadline=None)
+def test_streams_keep_their_order_whatever_the_network_does(writes, order, seed, pauses):
+    async def main():
+        got = []
+
+        class Keep(asyncio.Protocol):
+            def connection_made(self, transport):
+                self.transport = transport
+
+            def data_received(self, data):
+                got.append(data)
+                if pauses:
+                    self.transport.pause_reading()
+                    asyncio.get_running_loop().call_later(0.01, self.transport.resume_reading)
+
+            def eof_received(self):
+                got.append(None)
+
+        server = await asyncio.get_running_loop().create_server(Keep, port=80)
+        _, writer = await asyncio.open_connection("localhost", 80)
+        for data in writes:
+            writer.write(data)
+            await asyncio.sleep(0.001)
+        writer.close()
+        await asyncio.sleep(100)
+        server.close()
+        return got
+
+    network = Network(latency=(0, 0.05), fragmentation=0.3, coalescing=0.2, bandwidth=100_000)
+    got = run(main, seed, order=order, network=network)
+
+    assert got.count(None) == 1
+    assert got[-1] is None
+    assert b"".join(got[:-1]) == b"".join(writes)
+
+
+@pytest.mark.parametrize("order", LEVELS)
+def test_a_writer_that_never_waits_is_stopped_by_the_buffers(order):
+    async def main():
+        async def never(reader, writer):
+            await asyncio.sleep(1)
+            writer.transport.abort()
+
+        server = await asyncio.start_server(never, port=80, limit=1000)
+        _, writer = await asyncio.open_connection("localhost", 80)
+        for _ in range(100):
+            writer.write(bytes(100_000))
+            await asyncio.sleep(0.001)
+        taken = 10_000_000 - writer.transport.get_write_buffer_size()
+        writer.transport.abort()
+        server.close()
+        await asyncio.sleep(10)
+        return taken
+
+    # What the network holds, and what the reader's transport read before its limit stopped it.
+    assert BUFFERS <= run(main, 1, order=order) <= 2 * BUFFERS + 100_000
+
+
+def test_the_sizes_of_buffers_can_be_set():
+    with opened() as loop:
+        client, server, listener = connected(loop)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1000)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 500)
+
+        assert client.send(bytes(10_000)) == 1500
+        assert client.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 1000
+        assert server.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4) == (500).to_bytes(4, "little")
+        for sock in (client, server, listener):
+            sock.close()
+
+
+def test_peeking_takes_nothing():
+    with opened() as loop:
+        client, server, listener = connected(loop)
+        client.send(b"hello")
+
+        assert server.recv(3, socket.MSG_PEEK) == b"hel"
+        assert server.recv(10) == b"hello"
+        for sock in (client, server, listener):
+            sock.close()
+
+
+def raises(code, call, *args):
+    with pytest.raises(OSError) as caught:
+        call(*args)
+    assert caught.value.errno == code, os.strerror(caught.value.errno)
+
+
+def test_the_errors_of_sockets():
+    """Those of Linux: the same calls on real sockets raise the same."""
+
+    def walk(make):
+        fresh, bound, closed = make(), make(), make()
+        for sock in (fresh, bound):
+            sock.setblocking(False)
+        bound.bind(("127.0.0.1", 0))
+        closed.close()
+        raises(errno.EBADF, closed.recv, 1)
+        raises(errno.EBADF, closed.getsockname)
+        raises(errno.ENOTCONN, fresh.recv, 1)
+        raises(errno.EPIPE, fresh.send, b"x")
+        raises(errno.ENOTCONN, fresh.getpeername)
+        raises(errno.ENOTCONN, fresh.shutdown, socket.SHUT_WR)
+        raises(errno.EINVAL, fresh.accept)
+        raises(errno.EINVAL, bound.bind, ("127.0.0.1", 0))
+        raises(errno.EADDRINUSE, fresh.bind, bound.getsockname())
+        raises(errno.EADDRNOTAVAIL, fresh.bind, ("192.0.2.1", 0))
+        bound.listen()
+        raises(errno.EAGAIN, bound.accept)
+        raises(errno.EINPROGRESS, fresh.connect, bound.getsockname())
+        fresh.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        server, address = bound.accept()
+        server.setblocking(False)
+        assert address == fresh.getsockname()
+        raises(errno.EAGAIN, server.recv, 1)
+        fresh.shutdown(socket.SHUT_WR)
+        raises(errno.EPIPE, fresh.send, b"x")
+        assert server.recv(1) == b""
+        server.send(b"unread")
+        fresh.close()  # with something unread, which resets
+        raises(errno.EPIPE, lambda: [server.send(b"x") for _ in range(3)])
+        server.close()
+        bound.close()
+
+        datagrams = make(socket.AF_INET, socket.SOCK_DGRAM)
+        datagrams.setblocking(False)
+        raises(errno.EAGAIN, datagrams.recv, 1)
+        raises(errno.EDESTADDRREQ, datagrams.send, b"x")
+        raises(errno.EMSGSIZE, datagrams.sendto, bytes(70_000), ("127.0.0.1", 9))
+        raises(errno.EACCES, datagrams.sendto, b"x", ("255.255.255.255", 9))
+        raises(errno.EOPNOTSUPP, datagrams.listen)
+        datagrams.close()
+
+    with opened() as loop:
+        walk(loop._medium.make_socket)
+    walk(socket.socket)
+
+
+def test_a_broadcast_reaches_every_host():
+    class Inbox(asyncio.DatagramProtocol):
+        def __init__(self):
+            self.got = []
+
+        def datagram_received(self, data, addr):
+            self.got.append(data)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        inboxes = []
+        for name in ("a", "b"):
+            with loop.network.add_host(name):
+                transport, inbox = await loop.create_datagram_endpoint(Inbox, local_addr=("0.0.0.0", 67))
+            inboxes.append((transport, inbox))
+        sender, _ = await loop.create_datagram_endpoint(
+            asyncio.DatagramProtocol, family=socket.AF_INET, allow_broadcast=True
+        )
+        sender.sendto(b"who is there?", ("255.255.255.255", 67))
+        await asyncio.sleep(1)
+        for transport, _ in inboxes:
+            transport.close()
+        sender.close()
+        await asyncio.sleep(1)
+        return [inbox.got for _, inbox in inboxes]
+
+    assert run(main) == [[b"who is there?"]] * 2
+
+
+def test_ports_run_out():
+    async def main():
+        make = asyncio.get_running_loop()._medium.make_socket
+        sockets = [make() for _ in range(65536 - 49152)]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        raises(errno.EADDRNOTAVAIL, make().bind, ("127.0.0.1", 0))
+        sockets[7].close()
+        sockets[7] = make()
+        sockets[7].bind(("127.0.0.1", 0))
+        for sock in sockets:
+            sock.close()
+
+    run(main)
+
+
+def test_a_server_on_ipv6_takes_ipv4_unless_told_otherwise():
+    with opened() as loop:
+        make = loop._medium.make_socket
+        listener, client, other = make(socket.AF_INET6), make(), make()
+        listener.bind(("::", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        client.connect_ex(("127.0.0.1", port))
+        server, address = listener.accept()
+
+        assert address[0] == "::ffff:127.0.0.1"
+        assert server.getpeername() == address
+        raises(errno.EADDRINUSE, other.bind, ("0.0.0.0", port))
+        for sock in (server, client, other, listener):
+            sock.close()
