@@ -924,3 +924,14 @@ def test_the_same_run_is_the_same_text_in_every_process(tmp_path):
 
     assert len(texts) == 1
     assert "0x" not in texts.pop()
+
+
+def test_a_group_is_waited_for_where_it_is_left():
+    async def main():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(1))
+
+    trace = Trace()
+    run(main, trace=trace)
+
+    assert "waits to leave the TaskGroup" in str(trace)

@@ -268,6 +268,8 @@ class Chronicle:
         if isinstance(awaits, CodeType):
             if awaits.co_qualname == "sleep":
                 return self._sleep(number)
+            if awaits.co_name == "__aexit__":
+                return f"waits to leave the {awaits.co_qualname.split('.')[-2]}"
             # Which of asyncio's base classes a method stands in says nothing.
             operation = awaits.co_name if awaits.co_qualname.startswith("Base") else awaits.co_qualname
             return f"waits for {operation}()"
