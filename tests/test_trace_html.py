@@ -152,6 +152,47 @@ def test_a_timer_that_is_late_marks_the_task_that_it_resumes(page):
     assert late == [("ann", 1)]  # Bob comes first.
 
 
+def test_what_comes_in_late_over_the_network_marks_the_task_that_reads_it(page):
+    async def main():
+        network = asyncio.get_running_loop().network
+
+        async def read(reader, writer):
+            asyncio.current_task().set_name("reader")
+            await reader.read()
+            writer.close()
+
+        async def tick():
+            await asyncio.sleep(1)
+            for _ in range(5):
+                await asyncio.sleep(0.001)
+
+        with network.host("shop"):
+            server = await asyncio.start_server(read, port=80)
+        asyncio.create_task(tick(), name="ticker")
+        _, writer = await asyncio.open_connection("shop", 80)
+        await asyncio.sleep(1)
+        writer.write(b"hello")
+        writer.close()
+        await asyncio.sleep(1)
+        server.close()
+
+    class HoldsOne:
+        def __init__(self, number):
+            self.left = number
+
+        def choose(self, n, kind):
+            self.left -= kind == "hold"
+            return int(kind == "release" or (kind == "hold" and self.left == 0))
+
+    marked = set()
+    for number in range(1, 20):
+        network = Network(hosts=["shop"], latency=0.001)
+        data = data_of(page(traced(main, schedule=HoldsOne(number), order="io", network=network)))
+        marked |= {shown(data)[about][0] for _, about, *_, words in data["events"] if words.startswith("what was sent")}
+
+    assert marked == {"reader"}
+
+
 def test_the_page_can_be_written_to_any_path(tmp_path):
     trace = traced(two_of_us)
     trace.to_html(str(tmp_path / "as string.html"))

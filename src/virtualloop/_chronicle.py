@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import linecache
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePath
 from types import CodeType
@@ -391,7 +391,15 @@ class Chronicle:
         """Return the step that an event is about: the one that it led to, if its own is asyncio's business."""
         if event.step == len(self.steps) or not self.is_hidden(event.step):
             return event.step
-        return next(iter(self._led_to(event.step)), event.step)
+        return next(self._visible_from(event.step), event.step)
+
+    def _visible_from(self, number: int) -> Iterator[int]:
+        """Return the visible steps that one of asyncio's own led to, also by way of the network."""
+        for other in self.caused[number]:
+            if self.is_hidden(other):
+                yield from self._visible_from(other)
+            else:
+                yield other
 
     def _callback(self, number: int, subject: CodeType | str) -> str:
         """Return what the plain callback that runs in a step is to the reader."""
