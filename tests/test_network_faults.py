@@ -822,6 +822,33 @@ def test_choices_of_the_network_do_not_shift_the_others():
         assert run(lambda: main(True), 7, order="fifo", network=Network(**conditions)) == run(lambda: main(False), 7)
 
 
+def test_an_exploration_names_the_faults_that_matter():
+    """Two requests whose replies change places, for one of many connections takes longer."""
+
+    async def main():
+        got = []
+
+        async def ask(number, after):
+            await asyncio.sleep(after)
+            got.append(await round_trip(data=b"%d" % number))
+
+        server = await asyncio.start_server(echo, "localhost", 80)
+        await asyncio.gather(ask(1, 0), ask(2, 0.01), ask(3, 1))
+        server.close()
+        await settled()
+
+        assert got == [b"1", b"2", b"3"]
+
+    found = virtualloop.explore(main, network=Network(latency=(0.005, 0.02)), check=False).failure
+
+    assert found.level == "fifo"
+    late = [line for line in found.report.splitlines() if "ms late" in line and line.startswith("*")]
+    assert len(late) == 1
+    assert "network: localhost:49152->localhost:80: " in late[0]
+    again = virtualloop.explore(main, network=Network(latency=(0.005, 0.02)), check=False, replay=found.token)
+    assert again.failure is not None
+
+
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 

@@ -143,7 +143,7 @@ class Link:
             late = (high - low) * self.medium.loop._choose(steps, "latency") // (steps - 1)
             if late:
                 tick += late
-                self.note("latency", f"{what}: {late * 1000 / TICKS_PER_SECOND:g} ms late")
+                self.note("latency", f"{what}: {late * 1000 / TICKS_PER_SECOND:.3g} ms late")
         if self.conditions.bandwidth != math.inf and size:
             now = self.medium.loop._clock.tick
             starts = max(now, self._busy_until)

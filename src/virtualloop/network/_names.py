@@ -25,6 +25,9 @@ SERVICES = {
 #: In the order in which Linux answers for a socket type of 0.
 KINDS = ((socket.SOCK_STREAM, socket.IPPROTO_TCP), (socket.SOCK_DGRAM, socket.IPPROTO_UDP), (socket.SOCK_RAW, 0))
 
+# Not every system has a code of its own for that.
+_EAI_ADDRFAMILY = getattr(socket, "EAI_ADDRFAMILY", socket.EAI_FAMILY)
+
 ANY: dict[int, str] = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104  # nothing is bound but in memory
 LOOPBACK: dict[int, str] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
@@ -79,7 +82,7 @@ def look_up(
     if found is None:
         raise _unknown_name()
     if family and not any(each == family for each, _ in found):
-        raise socket.gaierror(socket.EAI_ADDRFAMILY, "Address family for hostname not supported")
+        raise socket.gaierror(_EAI_ADDRFAMILY, "Address family for hostname not supported")
     name = host if host is not None and flags & socket.AI_CANONNAME else ""
     return [
         (

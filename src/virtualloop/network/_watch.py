@@ -73,6 +73,8 @@ class Watch(Handle):
     def _arm(self) -> None:
         self._pending = True
         loop: Any = self._loop
+        # Like a timer that is set, it says that the loop works, and does not poll.
+        loop._set_ahead += 1
         if loop._recorder is not None:
             self._scheduled = (loop._recorder.now, loop._clock.tick)
         loop._timers.add(loop._clock.tick, self)
