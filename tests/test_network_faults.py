@@ -3,6 +3,7 @@
 import asyncio
 import math
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -766,6 +767,32 @@ def test_a_network_belongs_to_one_loop_at_a_time():
         VirtualLoop(network=shared)
     loop.close()
     VirtualLoop(network=shared).close()
+
+
+def test_a_network_can_be_sent_to_another_process():
+    shared = Network(hosts=["a"], latency=0.5)
+    shared.partition("a", "localhost")
+    shared.link("a", "localhost", latency=1.0)
+
+    async def main():
+        network().heal("a", "localhost")
+        network().add_host("b")
+        with network().host("a"):
+            await asyncio.start_server(echo, port=80)
+        await round_trip("a")
+        return now()
+
+    assert run(main, network=shared) == 4.0
+    copy = pickle.loads(pickle.dumps(shared))  # noqa: S301  # our own
+
+    assert repr(copy) == "<Network localhost, a>"
+    assert run(main, network=copy) == 4.0
+
+    async def partitioned():
+        with pytest.raises(TimeoutError):
+            await asyncio.open_connection("a", 80)
+
+    run(partitioned, network=pickle.loads(pickle.dumps(copy)))  # noqa: S301  # our own
 
 
 def test_the_same_seed_is_the_same_network_in_every_process():

@@ -858,6 +858,24 @@ async def scenario_datagrams_from_others_do_not_reach_a_connected_socket():
     return here.seen
 
 
+async def scenario_unix_datagrams():
+    loop = asyncio.get_running_loop()
+    with tempfile.TemporaryDirectory() as folder:
+        one, other = (os.path.join(folder, name) for name in ("one", "other"))
+        server, there = await loop.create_datagram_endpoint(
+            lambda: Datagrams(answers=True), local_addr=one, family=socket.AF_UNIX
+        )
+        client, here = await loop.create_datagram_endpoint(
+            Datagrams, local_addr=other, remote_addr=one, family=socket.AF_UNIX
+        )
+        client.sendto(b"question")
+        await settle()
+        for transport in (client, server):
+            transport.close()
+        await there.lost
+    return here.seen[:2], there.seen
+
+
 # --- sockets ----------------------------------------------------------------------------------------------------------
 
 
@@ -1173,3 +1191,17 @@ def test_the_same_is_seen_as_on_stock_asyncio(name):
 def test_every_scenario_ends_at_every_order(name, order):
     for seed in range(3):
         run(ending(name), seed, order=order)
+
+
+@pytest.mark.parametrize("name", ["callback_order", "exceptions_in_callbacks", "sock_methods", "tls", "datagrams"])
+def test_debug_mode(name, caplog):
+    caplog.set_level("DEBUG", logger="asyncio")
+    seen = []
+    for factory in (asyncio.SelectorEventLoop, VirtualLoop):
+        caplog.clear()
+        with asyncio.Runner(loop_factory=factory, debug=True) as runner:
+            result = runner.run(ending(name)())
+        messages = [record.message for record in caplog.records if "created" in record.message]
+        seen.append((result, len(messages)))
+
+    assert seen[0] == seen[1]

@@ -204,6 +204,105 @@ def test_the_errors_of_sockets():
     walk(socket.socket)
 
 
+def test_more_errors_of_sockets(tmp_path):
+    def walk(make, folder):
+        folder.mkdir()
+        stream, listener = make(), make()
+        for sock in (stream, listener):
+            sock.setblocking(False)
+        for wrong in ("text", ("127.0.0.1",), ("127.0.0.1", "80"), ("::1", 80), (1, 80)):
+            with pytest.raises((TypeError, OSError)):
+                stream.connect(wrong)
+        for method in (stream.connect, stream.bind):
+            with pytest.raises(OverflowError, match="port must be 0-65535"):
+                method(("127.0.0.1", 70000))
+        with pytest.raises(ValueError, match="negative buffersize in recv"):
+            stream.recv(-1)
+        listener.bind(("", 0))
+        port = listener.getsockname()[1]
+        assert listener.getsockname() == ("0.0.0.0", port)
+        listener.listen()
+        raises(errno.EISCONN if make is socket.socket else errno.EINVAL, listener.connect, ("127.0.0.1", port))
+        raises(errno.EINPROGRESS, stream.connect, ("", port))
+        stream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        assert stream.connect_ex(("127.0.0.1", port)) in (0, errno.EISCONN)  # Linux says so once without an error
+        assert stream.connect_ex(("127.0.0.1", port)) == errno.EISCONN
+        assert stream.getpeername() == ("127.0.0.1", port)
+        raises(errno.EINVAL, stream.listen)
+        server, _ = listener.accept()
+        server.setblocking(False)
+        stream.sendall(b"hello")
+        assert server.recvfrom(3) == (b"hel", None)
+        stream.shutdown(socket.SHUT_RDWR)
+        assert stream.recv(1) == b""
+        assert server.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
+        assert server.sendto(b"x", ("127.0.0.1", 9)) == 1  # the address is for datagrams
+        again = server.dup()
+        assert again.getsockname() == server.getsockname()
+        server.close()
+        assert again.recv(5) == b"lo"
+        again.close()
+        with stream, listener:
+            pass
+        assert stream.fileno() == listener.fileno() == -1
+
+        path = str(folder / "socket")
+        one, other = (make(socket.AF_UNIX) for _ in range(2))
+        for sock in (one, other):
+            sock.setblocking(False)
+        raises(errno.ENOENT, one.connect, path)
+        raises(errno.ENOTCONN, one.send, b"x")
+        raises(errno.EINVAL, one.listen)
+        with pytest.raises(OSError, match="AF_UNIX path too long"):
+            one.bind(path * 20)
+        with pytest.raises(TypeError):
+            one.bind(1)
+        one.bind(path)
+        raises(errno.ECONNREFUSED, other.connect, path)
+        raises(errno.EADDRINUSE, other.bind, path)
+        one.listen()
+        assert other.connect(path) is None
+        connection, _ = one.accept()
+        assert connection.getsockname() == other.getpeername() == path
+        packets = make(socket.AF_UNIX, socket.SOCK_DGRAM)
+        raises(errno.EPROTOTYPE, packets.sendto, b"x", path)
+        for sock in (one, other, connection, packets):
+            sock.close()
+
+        left, right = (make(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
+        left.bind(path + "1")
+        right.bind(path + "2")
+        left.connect(path + "2")
+        left.send(b"connected")
+        assert right.recvfrom(100) == (b"connected", path + "1")
+        right.sendto(b"not", path + "1")
+        assert left.recv(2) == b"no"
+        left.close()
+        raises(errno.ECONNREFUSED, right.sendto, b"x", path + "1")
+        right.close()
+
+        datagrams, others = (make(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        others.bind(("127.0.0.1", 0))
+        datagrams.connect(("", others.getsockname()[1]))
+        assert datagrams.sendmsg([b"one", b"two"]) == 6
+        others.setblocking(True)
+        assert others.recv(100, socket.MSG_PEEK) == b"onetwo"
+        buffer = bytearray(10)
+        assert others.recvfrom_into(buffer)[0] == 6
+        assert datagrams.sendto(b"", ("", others.getsockname()[1])) == 0
+        assert others.recv(1) == b""
+        datagrams.close()
+        others.close()
+
+    with opened() as loop:
+        walk(loop._medium.make_socket, tmp_path / "memory")
+        with pytest.raises(OSError, match="Address family not supported"):
+            loop._medium.make_socket(12345)
+        with pytest.raises(OSError, match="Socket type not supported"):
+            loop._medium.make_socket(socket.AF_INET, socket.SOCK_RAW)
+    walk(socket.socket, tmp_path / "real")
+
+
 def test_a_broadcast_reaches_every_host():
     class Inbox(asyncio.DatagramProtocol):
         def __init__(self):

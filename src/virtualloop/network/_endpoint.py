@@ -194,6 +194,8 @@ class Endpoint:
         number = _names.check_port(port, method)
         if isinstance(host, bytes | bytearray):
             host = host.decode()
+        if not isinstance(host, str):
+            raise TypeError(f"str, bytes or bytearray expected, not {type(host).__name__}")
         if host == "":
             return _names.ANY[self.family], number
         if host == "<broadcast>":
