@@ -372,7 +372,36 @@ def test_a_program_that_is_not_the_same_each_time_is_found_out():
         calls.append(None)
         virtualloop.choose(range(2 + len(calls) % 3))
 
-    with pytest.raises(VirtualLoopError, match="the program is not the same in each run"):
+    with pytest.raises(
+        VirtualLoopError, match="the first run, made again, is another one: it depends on something besides"
+    ):
+        explore(main)
+
+
+def test_a_program_that_its_own_first_run_breaks_is_found_out():
+    left = []
+
+    async def main():
+        await asyncio.gather(asyncio.sleep(0.1), asyncio.sleep(0.11))
+        left.append(None)
+        assert len(left) == 1
+
+    with pytest.raises(VirtualLoopError, match="the first run passed, and the same run, made again, fails: it depends"):
+        explore(main)
+
+
+def test_a_program_that_a_later_run_breaks_is_found_out():
+    left = []
+
+    async def main():
+        if len(left) > 5:
+            raise LookupError("broken from then on")
+        await asyncio.gather(*[asyncio.sleep(0.01) for _ in range(5)])
+        left.append(None)
+
+    with pytest.raises(
+        VirtualLoopError, match="the first run passed, and now the same run fails, as others do: it dep"
+    ):
         explore(main)
 
 
@@ -382,11 +411,9 @@ def test_a_failure_that_does_not_come_again_is_told_as_it_is():
     async def main():
         calls.append(None)
         await asyncio.gather(*[asyncio.sleep(0.01) for _ in range(5)])
-        assert len(calls) != 3, "the third time only"
+        assert len(calls) != 4, "the third time only"
 
-    with pytest.raises(
-        VirtualLoopError, match="made again, passes: the program depends on something besides"
-    ) as raised:
+    with pytest.raises(VirtualLoopError, match="made again, passes: it depends on something besides") as raised:
         explore(main, order="tasks")
     assert "the third time only" in str(raised.value.__cause__)
 
@@ -470,6 +497,31 @@ def test_a_token_of_a_program_that_was_mended_passes_or_says_what_differs():
     assert found(mended, replay=token).failure is None
     with pytest.raises(ReplayError, match="The program has changed since"):
         explore(changed, replay=token)
+
+
+def test_a_token_is_replayed_with_what_it_was_found_with():
+    failure = found(pool_that_loses_a_slot, cancel=["user"]).failure
+
+    with pytest.raises(ReplayError, match=r"it ended after 0 of \d recorded choices.*replayed with the same"):
+        explore(pool_that_loses_a_slot, replay=failure.token)
+
+
+def test_the_call_that_replays_has_all_it_takes(monkeypatch):
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")
+    network = virtualloop.Network(latency=(0.001, 0.1))
+    reports = [
+        found(pool_that_loses_a_slot, cancel="user").failure.report,
+        found(pool_that_loses_a_slot, cancel=lambda task: True).failure.report,
+        found(impatient_client, network=network).failure.report,
+        found(leaves_a_server_open, strict=True).failure.report,
+    ]
+
+    assert [re.search(r"explore\(main, (.*)replay=", report)[1] for report in reports] == [
+        "cancel='user', ",
+        "cancel=..., ",
+        "network=..., ",
+        "strict=True, ",
+    ]
 
 
 def test_without_shrinking_the_failure_is_the_one_that_was_found():

@@ -98,6 +98,16 @@ def test_nothing_is_said_about_what_asyncio_run_cleans_up():
     run(main)
 
 
+def test_a_server_that_was_not_closed():
+    """Stock asyncio warns of its socket."""
+
+    async def main():
+        await asyncio.start_server(lambda reader, writer: writer.close(), "localhost", 80)
+
+    with pytest.warns(ResourceWarning, match=r"1 server was not closed:\n  server on 127\.0\.0\.1:80\n"):
+        run(main)
+
+
 def test_a_loop_that_had_no_task_is_closed_at_once(monkeypatch):
     monkeypatch.setattr(VirtualLoop, "_left_open", None)
     loop = VirtualLoop()

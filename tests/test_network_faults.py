@@ -503,9 +503,10 @@ def test_datagrams_are_lost_in_a_partition():
 
 def test_a_link_has_conditions_of_its_own():
     async def main():
+        servers = []
         for name in ("near", "far"):
             with network().host(name):
-                await asyncio.start_server(echo, port=80)
+                servers.append(await asyncio.start_server(echo, port=80))
         network().link("localhost", "far", latency=1.0)
         times = []
         for name in ("near", "far", "near"):
@@ -517,6 +518,8 @@ def test_a_link_has_conditions_of_its_own():
         await round_trip("far")
         times.append(round(now() - start, 6))
         await settled()
+        for server in servers:
+            server.close()
         return times
 
     assert run(main, network=Network(hosts=["near", "far"], latency=0.01)) == [0.04, 4.0, 0.04, 2.0]
@@ -541,9 +544,10 @@ def test_hosts_have_names_addresses_and_ports_of_their_own():
             return asyncio.get_running_loop()._medium.here.addresses[socket.AF_INET]
 
         hosts = [network().host(name) for name in ("localhost", "a", "b")]
+        servers = []
         for host in hosts[1:]:
             with host:
-                await asyncio.start_server(who, port=80)
+                servers.append(await asyncio.start_server(who, port=80))
         answers = []
         for name in ("a", "b", network().host("b").address):
             with hosts[1]:
@@ -560,6 +564,8 @@ def test_hosts_have_names_addresses_and_ports_of_their_own():
         with pytest.raises(OSError, match="Network is unreachable"):
             await asyncio.open_connection("198.51.100.1", 80)
         await settled()
+        for server in servers:
+            server.close()
         return answers, [host.address for host in hosts], names
 
     answers, addresses, names = run(main, network=Network(hosts={"a": "192.0.2.7", "b": "192.0.2.8"}))
@@ -674,9 +680,10 @@ def test_peers_of_a_crashed_host_hear_nothing_until_it_is_up_again():
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("server", 80)
         with server_host:
-            await asyncio.start_server(echo, port=80)
+            server = await asyncio.start_server(echo, port=80)
         assert await round_trip("server") == b"x"
         writer.close()
+        server.close()
         await settled()
         return silent, reset
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, cast, overload
 from virtualloop import _token, _trial
 from virtualloop._clock import span_in_ticks
 from virtualloop._errors import VirtualLoopError
-from virtualloop._failure import Failure, Recorded, examine, record, tell
+from virtualloop._failure import IMPURE, Failure, Recorded, check_again, check_plain, examine, record, tell
 from virtualloop._loop import LATENESS
 from virtualloop._private import get_running_loop
 from virtualloop._progress import Progress
@@ -60,14 +60,13 @@ class Exploration:
     failure: Failure | None
 
     def __str__(self) -> str:
-        made = f"{self.runs} run{'s' if self.runs > 1 else ''}, {self.distinct} different"
+        made = f"{_count(self.runs, 'run')}, {self.distinct} different"
         if self.failure is not None:
             what = traceback.format_exception_only(self.failure.exception)[0].partition("\n")[0]
             return f"{made}; the last one failed (order {self.failure.level!r}): {what}"
         if self.exhausted:
-            return f"{made}, none failed: all there are" + (
-                "" if self.bound is None else f" with {self.bound} deviations"
-            )
+            bound = "" if self.bound is None else f" with at most {_count(self.bound, 'deviation')}"
+            return f"{made}, none failed: all there are{bound}"
         return f"{made}, none failed"
 
 
@@ -143,7 +142,7 @@ def explore(
 
         if not isinstance(network, Network):
             raise TypeError(f"network must be a virtualloop.Network, not {network!r}")
-    trials = Trials(main, lateness, _predicate(cancel), network, strict)
+    trials = Trials(main, lateness, _predicate(cancel), network, strict, _options(cancel, network, strict))
     with _trial.controlled():
         if replay is not None:
             exploration = _replayed(trials, replay, seed)
@@ -242,11 +241,15 @@ def _explored(
             seen = []
             for plan, (failed, each) in zip(plans, _looks(trials, plans, executor), strict=False):
                 count += 1
+                if count == 1 and failed is None:
+                    check_again(trials, plan, each.choices)
                 digests.add(each.digest)
                 progress.show(count, len(digests))
                 if failed is not None:
                     progress.clear()
                     recorded = record(trials, plan, failed)
+                    if count > 1:
+                        check_plain(trials, recorded)
                     failure = examine(trials, recorded, seed, shrink=shrink)
                     return Exploration(count, len(digests), exhausted=False, bound=None, failure=failure)
                 seen.append(each)
@@ -254,10 +257,7 @@ def _explored(
     except StopIteration:
         pass
     except ReplayError as exc:
-        raise VirtualLoopError(
-            "the program is not the same in each run, so no run of it can be replayed: it depends on something besides "
-            f"its schedule, such as the real time, a set's order, an object's address, or what earlier runs left: {exc}"
-        ) from None
+        raise VirtualLoopError(f"the program is not the same in each run: {IMPURE}: {exc}") from None
     finally:
         progress.clear()
     return Exploration(count, len(digests), exhausted=search.exhausted, bound=search.bound, failure=None)
@@ -309,6 +309,7 @@ def _replayed(trials: Trials, token: str, seed: int) -> Exploration:
     recording = Recording(schedule)
     order = cast("Level", schedule.order)
     failure = trials.run(recording, order)
+    schedule.check_end()
     found = None if failure is None else tell(trials, Recorded(failure, order, recording.choices), seed)
     return Exploration(1, 1, exhausted=False, bound=None, failure=found)
 
@@ -327,11 +328,22 @@ def _predicate(cancel: Cancel | None) -> Callable[[asyncio.Task[Any]], bool] | N
     return _trial.Named(names)
 
 
+def _options(cancel: Cancel | None, network: Network | None, strict: bool) -> str:  # as in explore()
+    """Return what a call that replays has to be given beside main and the token."""
+    given = "" if cancel is None else f"cancel={'...' if callable(cancel) else repr(cancel)}, "
+    given += "" if network is None else "network=..., "
+    return given + ("strict=True, " if strict else "")
+
+
 def _check_integer(value: object, argument: str, *, least: int | None) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{argument} must be an integer, not {value!r}")
     if least is not None and value < least:
         raise ValueError(f"{argument} must be at least {least}, got {value}")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _warn_of(program: Any) -> None:

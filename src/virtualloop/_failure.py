@@ -28,12 +28,18 @@ from virtualloop._trials import Trials, name_of
 from virtualloop.schedules import Attempt, Choice, Recording, Replay
 from virtualloop.trace import Trace
 
-__all__ = ["Failure", "Recorded", "examine", "record", "tell"]
+__all__ = ["IMPURE", "Failure", "Recorded", "check_again", "check_plain", "examine", "record", "tell"]
 
 #: Runs to make a failure small, and to look for the same failure at each tighter level: together a second or two of a
 #: small test, and much less than it takes to understand a failure that is larger than it has to be.
 SHRINK_RUNS = 500
 LABEL_RUNS = 200
+
+#: Why a run may differ from one with the same schedule, in words.
+IMPURE = (
+    "it depends on something besides its schedule, such as the real time, the order of a set, an object's address, or "
+    "what an earlier run has left behind (a module's global, a cache, a file, a fixture)"
+)
 
 
 @dataclass(frozen=True)
@@ -67,11 +73,28 @@ def record(trials: Trials, plan: Plan, failed: BaseException | str) -> Recorded:
     if failure is None or (isinstance(failed, BaseException) and _trial.key(failure) != _trial.key(failed)):
         error = VirtualLoopError(
             f"a run failed with {failed if isinstance(failed, str) else repr(failed)}, and the same run, made again, "
-            f"{'passes' if failure is None else f'fails with {failure!r}'}: the program depends on something besides "
-            "its schedule, such as the real time, a set's order, an object's address, or what earlier runs left"
+            f"{'passes' if failure is None else f'fails with {failure!r}'}: {IMPURE}"
         )
         raise error from (failed if isinstance(failed, BaseException) else None)
     return Recorded(failure, plan.order, recording.choices)
+
+
+def check_again(trials: Trials, plan: Plan, choices: Sequence[Choice]) -> None:
+    """Make the plain run once more. Raises VirtualLoopError if it has become another one, or fails now."""
+    recording = Recording(plan.make())
+    failure = trials.run(recording, plan.order)
+    if failure is not None:
+        raise VirtualLoopError(f"the first run passed, and the same run, made again, fails: {IMPURE}") from failure
+    if recording.choices != choices:
+        raise VirtualLoopError(f"the first run, made again, is another one: {IMPURE}")
+
+
+def check_plain(trials: Trials, recorded: Recorded) -> None:
+    """Make the plain run, which passed, once more. Raises VirtualLoopError if it fails now as a later one does."""
+    if _again(trials, recorded, [], recorded.order) is not None:
+        raise VirtualLoopError(
+            f"the first run passed, and now the same run fails, as others do: {IMPURE}"
+        ) from recorded.failure
 
 
 def examine(trials: Trials, recorded: Recorded, seed: int, *, shrink: bool) -> Failure:
@@ -160,6 +183,7 @@ def tell(trials: Trials, recorded: Recorded, seed: int) -> Failure:
         exception="".join(traceback.format_exception_only(failure)).rstrip(),
         level=level,
         token=token,
+        options=trials.options,
         trace=trace,
         end=end,
         passing=_passing(trials, recorded),

@@ -50,13 +50,9 @@ class Watch:
         """Return where a thing was made."""
         return self._places.get(thing)
 
-    def socket(self, endpoint: Any) -> tuple[str, list[str]]:
-        """Return what a socket is, and the lines about it."""
-        place = self._socket_places.get(endpoint.number)
-        kind = "server" if endpoint.listens else "connection" if endpoint.peer else "socket"
-        peer = "" if endpoint.peer is None else f" to {address(endpoint.peer)}"
-        where = "" if endpoint.local is None else f" on {address(endpoint.local)}"
-        return kind, [f"  {kind}{where}{peer}", *([] if place is None else place.lines("    "))]
+    def place_of_socket(self, number: int) -> Place | None:
+        """Return where a socket was made."""
+        return self._socket_places.get(number)
 
     def late_errors(self) -> list[list[str]]:
         """Return what tasks have failed with that nobody has asked, and that the garbage collector has not come to."""
@@ -76,16 +72,17 @@ def left_open(
 ) -> str | None:
     """Return what a loop leaves open that closes at `seconds`, or None.
 
-    Sockets, errors and handles are only told of with a watch: asyncio itself warns of transports and logs errors, and a
-    timer that nobody waits for is no fault as such.
+    Connections, errors and handles are only told of with a watch: asyncio itself warns of transports and logs errors,
+    and a timer that nobody waits for is no fault as such.
     """
     survey = Survey(tasks, made=None if watch is None else watch.place_of)
     lines = pending(survey)
     lines += _section("async generator", "was not closed", [_generator(agen) for agen in generators])
-    if watch is not None:
-        opened = [watch.socket(endpoint) for endpoint in sockets if not endpoint.closed]
-        for kind in sorted({kind for kind, _ in opened}):
+    opened = [_socket(endpoint, watch) for endpoint in sockets if not endpoint.closed]
+    for kind in sorted({kind for kind, _ in opened}):
+        if watch is not None or kind == "server":
             lines += _section(kind, "was not closed", [entry for its, entry in opened if its == kind])
+    if watch is not None:
         lines += _section("callback", "never ran", [_handle(handle) for handle in handles if _is_own(handle)])
         lines += _section("error", "went unnoticed", [*errors, *watch.late_errors()])
     if not lines:
@@ -110,6 +107,15 @@ def _section(noun: str, what: str, entries: list[list[str]]) -> list[str]:
     if len(entries) > MAX_LISTED:
         lines.append(f"  and {len(entries) - MAX_LISTED} more")
     return lines
+
+
+def _socket(endpoint: Any, watch: Watch | None) -> tuple[str, list[str]]:
+    """Return what a socket is, and the lines about it."""
+    place = None if watch is None else watch.place_of_socket(endpoint.number)
+    kind = "server" if endpoint.listens else "connection" if endpoint.peer else "socket"
+    peer = "" if endpoint.peer is None else f" to {address(endpoint.peer)}"
+    where = "" if endpoint.local is None else f" on {address(endpoint.local)}"
+    return kind, [f"  {kind}{where}{peer}", *([] if place is None else place.lines("    "))]
 
 
 def _generator(agen: Any) -> list[str]:

@@ -679,7 +679,7 @@ class VirtualLoop(Services):
         """Return what is open, in words, or None."""
         tasks = all_tasks(self)
         generators = [agen for agen in (self._asyncgens or {}).values() if agen.ag_frame is not None]  # type: ignore[attr-defined]  # not in the stub
-        if not tasks and not generators and self._watch is None:
+        if not tasks and not generators and self._watch is None and self._network is None:
             return None
         from virtualloop._leftovers import left_open
         from virtualloop._waits import in_order

@@ -46,6 +46,8 @@ class Story(NamedTuple):
     exception: str
     level: Level
     token: str
+    #: What a call that replays has to be given besides, as it is written in one.
+    options: str
     #: The failing run, how many of its lines come before the end of main, and one like it that passes, if there is one.
     trace: Trace
     end: int | None
@@ -67,7 +69,7 @@ class Story(NamedTuple):
         room -= len(run)
         if tasks and room > 1:
             lines += tasks if len(tasks) <= room else [*tasks[: room - 1], "  ..."]
-        return "\n".join([*lines, f"Replay it: {_replay_command(self.token)}"])
+        return "\n".join([*lines, f"Replay it: {_replay_command(self.token, self.options)}"])
 
     def _excerpt(self, deviations: Sequence[Deviation], run: list[str]) -> list[str]:
         """Return the lines around each deviation, as far as there is room; the run's end where there is none."""
@@ -105,9 +107,9 @@ def _first_of(deviations: Sequence[Deviation]) -> str:
     return f": {deviations[0].text}" + (f", and {more} deviation{'s' if more > 1 else ''} more" if more else "")
 
 
-def _replay_command(token: str) -> str:
+def _replay_command(token: str, options: str) -> str:
     """Return the line that replays a run where the test is at home."""
     test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0]
     if test:
         return f"VIRTUALLOOP_REPLAY={token} {Path(sys.executable or 'python').name} -m pytest {shlex.quote(test)}"
-    return f"explore(main, replay={token!r})"
+    return f"explore(main, {options}replay={token!r})"

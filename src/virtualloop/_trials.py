@@ -37,6 +37,8 @@ class Trials:
     chosen: Callable[[asyncio.Task[Any]], bool] | None
     network: Network | None
     strict: bool
+    #: What explore() was called with beside the program, in words.
+    options: str
 
     def run(
         self,

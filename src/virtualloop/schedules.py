@@ -241,6 +241,15 @@ class Replay:
         self._position += 1
         return answer
 
+    def check_end(self) -> None:
+        """Raise ReplayError if the run, which is over, has not asked for all that was recorded."""
+        if self._position < len(self._choices):
+            raise ReplayError(
+                f"the schedule does not fit this run: it ended after {self._position} of {len(self._choices)} recorded "
+                f"choices, before {self._choices[self._position]!r}. {self._advice} An exploration with cancel=, "
+                "network= or strict= is replayed with the same."
+            )
+
     def __repr__(self) -> str:
         return f"Replay({self._choices})"
 
