@@ -557,6 +557,20 @@ def test_who_sends_what_to_whom():
     assert "woken by client over the network; sends 6 bytes to home:49152; waits for StreamReader.read()" in server
 
 
+def test_a_task_is_at_home_where_it_spends_its_time():
+    async def main():
+        network = asyncio.get_running_loop().network
+        with network.host("shop"):
+            await asyncio.create_task(asyncio.sleep(1), name="its own")
+        for _ in range(3):
+            await asyncio.sleep(1)
+
+    lines = traced(main, network=Network(hosts=["shop"])).lines()
+
+    assert "Task-1 @localhost " in lines[0]
+    assert "its own @shop " in lines[1]
+
+
 def test_faults_of_the_network():
     network = Network(hosts=["home", "shop"], latency=(0.0, 0.015))
     trace = traced(over_the_network, schedule=Always(1), order="fifo", network=network)

@@ -86,7 +86,7 @@ class Chronicle:
         self._is_machinery = is_machinery
         self._names = dict(recorder.names)
         #: The hosts of tasks by number, where the network has any.
-        self.hosts = dict(recorder.hosts)
+        self.hosts = _hosts(recorder.visits)
         self._lines_of: dict[int, list[tuple[int, int, int | None]]] = {}
         self._hides: dict[int, bool] = {}
         #: What tells this chronicle from a later one of the same record.
@@ -510,6 +510,13 @@ class Chronicle:
                 text = f"{'*' if line.event.deviates else ' '} {time:>{width}}  {'':{whos}}  {line.what}"
             texts.append(_cut(text.rstrip(), MAX_WIDTH))
         return texts
+
+
+def _hosts(visits: dict[int, dict[str | None, int]]) -> dict[int, str]:
+    """Return the host of each task: where it made most of its steps. None at all where all are on the one there is."""
+    if not any(host is not None for hosts in visits.values() for host in hosts):
+        return {}
+    return {number: max(hosts, key=lambda host: hosts[host]) or "localhost" for number, hosts in visits.items()}
 
 
 def seconds(tick: int) -> str:

@@ -86,8 +86,9 @@ class Recorder:
         self.names: dict[int, str] = {}
         #: The numbers of tasks that had begun, inside a step of another one, before their first steps of their own.
         self.eager: set[int] = set()
-        #: The hosts of tasks, by number, where the network has any; and what tells the host of a context.
-        self.hosts: dict[int, str] = {}
+        #: How many steps each task made on which host, by number, where the network has any: None is for "localhost".
+        #: And what tells the host of a context.
+        self.visits: dict[int, dict[str | None, int]] = {}
         self.host_of: Callable[[Any], str | None] | None = None
         #: What the loop was made with, in words.
         self.title: str | None = None
@@ -174,8 +175,10 @@ class Recorder:
         except BaseException as exc:
             self._failed(exc, entry)
         finally:
-            if self.host_of is not None and (host := self.host_of(context)) is not None:
-                self.hosts[number] = host
+            if self.host_of is not None:
+                visits = self.visits.setdefault(number, {})
+                host = self.host_of(context)
+                visits[host] = visits.get(host, 0) + 1
             # Where it came to rest: down the chain of awaits to the innermost frame of the reader's own, and the first
             # operation below it that has a name.
             own = task.get_coro()
