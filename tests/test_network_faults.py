@@ -14,7 +14,7 @@ import pytest
 import helpers
 import virtualloop
 from helpers import Always
-from virtualloop import Network, VirtualLoop
+from virtualloop import Network, VirtualLoop, explore
 from virtualloop.schedules import Random, Recording, Replay
 
 
@@ -785,8 +785,9 @@ def test_a_network_can_be_sent_to_another_process():
         network().heal("a", "localhost")
         network().add_host("b")
         with network().host("a"):
-            await asyncio.start_server(echo, port=80)
+            server = await asyncio.start_server(echo, port=80)
         await round_trip("a")
+        server.close()
         return now()
 
     assert run(main, network=shared) == 4.0
@@ -950,3 +951,45 @@ def test_ports_out_of_range():
             await asyncio.start_server(echo, "127.0.0.1", -1)
 
     run(main)
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_a_connection_that_is_reset_before_it_is_accepted(accepted):
+    """As on Linux: it is accepted, and reading from it fails."""
+
+    async def main():
+        seen = []
+
+        async def serve(reader, writer):
+            try:
+                await reader.read()
+            except ConnectionResetError as exc:
+                seen.append(exc)
+            writer.close()
+
+        server = await asyncio.start_server(serve, "localhost", 80)
+        _, writer = await asyncio.open_connection("localhost", 80)
+        if accepted:
+            await settled()
+        network().reset("localhost", "localhost")
+        await settled()
+        writer.close()
+        server.close()
+        return len(seen)
+
+    assert run(main) == 1
+
+
+def test_a_reset_at_any_moment_is_no_error_of_the_servers():
+    async def main():
+        async def serve(reader, writer):
+            writer.close()
+
+        server = await asyncio.start_server(serve, "localhost", 80)
+        _, writer = await asyncio.open_connection("localhost", 80)
+        network().reset("localhost", "localhost")
+        await asyncio.sleep(1)
+        writer.close()
+        server.close()
+
+    assert explore(main, runs=200).failure is None

@@ -245,7 +245,8 @@ def test_a_loop_that_is_closed_tells_nobody_of_anything():
     loop = VirtualLoop()
     loop.run_until_complete(main())
     loop.run_until_idle()
-    loop.close()
+    with pytest.warns(ResourceWarning, match="1 server was not closed"):
+        loop.close()
 
     assert kept[0].is_serving()
     with pytest.raises(OSError, match="Bad file descriptor"):

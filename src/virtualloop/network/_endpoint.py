@@ -391,11 +391,9 @@ class Endpoint:
 
     def reset_by_peer(self) -> None:
         """The other end is gone, and what was sent to it is lost."""
+        # One that waits to be accepted still is, and whoever reads from it learns of it.
         if not self.over and self.incoming is not None:
-            if self.listener is not None:
-                self.abandon()
-            else:
-                self.fail(errno.EPIPE if self.incoming.ended else errno.ECONNRESET)
+            self.fail(errno.EPIPE if self.incoming.ended else errno.ECONNRESET)
 
     def abandon(self) -> None:
         """Close, and let the other end see a reset."""

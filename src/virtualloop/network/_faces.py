@@ -50,7 +50,8 @@ class _Face(_Base):
     def accept(self) -> tuple[socket.socket, Any]:
         """Return the next connection, and where it is from."""
         connection = self._end().accept()
-        return MemorySocket(connection), connection.getpeername()
+        # Also where it is from a connection that was reset while it waited.
+        return MemorySocket(connection), connection.peer
 
     def bind(self, address: Any) -> None:
         """Take an address."""
