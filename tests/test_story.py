@@ -263,7 +263,8 @@ def test_a_folder_gets_each_failure_as_text_and_as_html(tmp_path, monkeypatch):
     assert text.startswith("AssertionError")
     assert "Beside the nearest run that passes:" in text
     assert "\n".join(raised.value.__notes__[:-2]) in text
-    assert "<html" in texts[1].with_suffix(".html").read_text()
+    page = texts[1].with_suffix(".html").read_text()
+    assert "<title>stale_reply: AssertionError: " in page
     assert raised.value.__notes__[-2] == f"All of it: {texts[1]}, and {texts[1].stem}.html beside it"
 
 

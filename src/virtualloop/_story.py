@@ -96,7 +96,9 @@ class Story(NamedTuple):
             parts.append(self.tasks)
         text = folder / f"{name}.txt"
         text.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-        self.trace.to_html(folder / f"{name}.html")
+        title = f"{self.program}: {self.exception.partition(chr(10))[0]}"
+        page = self.trace._as_html(title=title)
+        text.with_suffix(".html").write_text(page, encoding="utf-8")
         return text
 
 

@@ -20,12 +20,12 @@ __all__ = ["page"]
 CALLBACKS = "callbacks"
 
 
-def page(chronicle: Chronicle) -> str:
-    """Return the page."""
+def page(chronicle: Chronicle, *, title: str | None = None) -> str:
+    """Return the page, under another title than what the loop was made with if one is given."""
     template = files("virtualloop").joinpath("_timeline.html").read_text(encoding="utf-8")
     # Nothing in a name or a message may end the script element that it stands in.
     data = json.dumps(_data(chronicle), separators=(",", ":")).replace("<", "\\u003c")
-    title = html.escape(chronicle.title or "no loop yet")
+    title = html.escape(title or chronicle.title or "no loop yet")
     return template.replace("{{title}}", title).replace("{{data}}", data)
 
 

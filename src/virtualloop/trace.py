@@ -141,9 +141,13 @@ class Trace:
                 runner.run(main())
             trace.to_html(directory / "run.html")
         """
+        _write(path, self._as_html())
+
+    def _as_html(self, *, title: str | None = None) -> str:
+        """Return the page, under another title than what the loop was made with if one is given."""
         from virtualloop._timeline import page  # noqa: PLC0415  # loaded when it is asked for
 
-        _write(path, page(self._chronicle()))
+        return page(self._chronicle(), title=title)
 
     def to_perfetto(self, path: str | PathLike[str]) -> None:
         """Write the run as JSON that https://ui.perfetto.dev and chrome://tracing open.
