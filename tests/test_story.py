@@ -44,7 +44,7 @@ def test_a_late_reply():
     assert (
         story(stale_reply)
         == """\
-virtualloop: stock asyncio can do this where timers stand for replies: the timer of one (test_story.py:4) comes in after later ones (order 'io').
+virtualloop: stock asyncio can do this if what is late stands for I/O: the timer of one (test_story.py:4) comes in after later ones (order 'io').
   0.000  Task-1  starts; creates one and two; waits for gather()  test_story.py:8
   0.000  one  starts, created by Task-1; sleeps 10 ms  test_story.py:4
   0.000  two  starts, created by Task-1; sleeps 10 ms  test_story.py:4

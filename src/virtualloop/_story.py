@@ -33,7 +33,7 @@ REPORT_VARIABLE = "VIRTUALLOOP_REPORT_DIR"
 _CLAIMS: dict[Level, str] = {
     "fifo": "stock asyncio can do this, in its own order",
     "timing": "stock asyncio can do this",
-    "io": "stock asyncio can do this where timers stand for replies",
+    "io": "stock asyncio can do this if what is late stands for I/O",
     "tasks": "this needs a wake-up order that asyncio does not produce today",
 }
 
