@@ -575,6 +575,13 @@ def test_hosts_have_names_addresses_and_ports_of_their_own():
     assert names[:3] == ["127.0.0.1", "192.0.2.7", "192.0.2.7"]
 
 
+def test_a_set_of_hosts_is_taken_in_the_order_of_names():
+    made = Network(hosts={"c", "a", "b"})
+
+    assert repr(made) == "<Network localhost, a, b, c>"
+    assert made.host("c").address == "10.0.0.4"
+
+
 def test_a_task_inherits_its_host():
     async def main():
         async def start():

@@ -7,7 +7,7 @@ import pytest
 
 from helpers import opened
 from virtualloop import UnsupportedError
-from virtualloop._private import BORROWED
+from virtualloop._private import BORROWED, GIVEN_SOCKETS
 from virtualloop._unsupported import Outside
 
 REFUSED = sorted(name for name in vars(Outside) if not name.startswith("_"))
@@ -31,7 +31,7 @@ def test_refused(name):
 
 def test_methods_are_coroutines_where_those_of_asyncio_are():
     with opened() as loop:
-        for name in [*REFUSED, *DESCRIPTORS, *BORROWED, "getaddrinfo", "getnameinfo"]:
+        for name in [*REFUSED, *DESCRIPTORS, *GIVEN_SOCKETS, *BORROWED, "getaddrinfo", "getnameinfo"]:
             stock = getattr(asyncio.SelectorEventLoop, name, None)
 
             assert stock is None or inspect.iscoroutinefunction(getattr(loop, name)) == inspect.iscoroutinefunction(

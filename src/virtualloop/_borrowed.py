@@ -17,13 +17,21 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
+import sys
 import types
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 from virtualloop._handles import make_handle
-from virtualloop._private import BORROWED, DatagramTransport, StockLoop, StreamTransport, get_running_loop
+from virtualloop._private import (
+    BORROWED,
+    GIVEN_SOCKETS,
+    DatagramTransport,
+    StockLoop,
+    StreamTransport,
+    get_running_loop,
+)
 from virtualloop._unsupported import Outside, refuse_descriptor
 
 if TYPE_CHECKING:
@@ -63,11 +71,11 @@ class _Numbered:
         return self._sock_fd
 
 
-def _borrowed(name: str) -> Any:
-    """Return a method of stock asyncio's loop, with sockets in memory below it."""
-    stock = getattr(StockLoop, name)
-    namespace = stock.__globals__
-    instead = {
+@functools.cache
+def _namespace_for(module: str) -> dict[str, Any]:
+    """Return the globals of one of asyncio's modules, with sockets in memory."""
+    namespace = vars(sys.modules[module])
+    return {
         **namespace,
         "socket": _Sockets(namespace),
         # create_server() goes through a set of addresses, whose order is that of hashes of strings.
@@ -75,7 +83,13 @@ def _borrowed(name: str) -> Any:
         # By the same names, for their texts.
         **{kind.__name__: type(kind.__name__, (_Numbered, kind), {}) for kind in (StreamTransport, DatagramTransport)},
     }
-    method = types.FunctionType(stock.__code__, instead, name, stock.__defaults__, stock.__closure__)
+
+
+def _borrowed(name: str) -> Any:
+    """Return a method of stock asyncio's loop, with sockets in memory below it."""
+    stock = getattr(StockLoop, name)
+    namespace = _namespace_for(stock.__module__)
+    method = types.FunctionType(stock.__code__, namespace, name, stock.__defaults__, stock.__closure__)
     method.__kwdefaults__ = stock.__kwdefaults__
     method.__doc__ = stock.__doc__
     return method
@@ -266,6 +280,6 @@ class Borrowed(Outside):
         return fd
 
 
-for _name, _kind in BORROWED.items():
-    if hasattr(StockLoop, _name):
-        setattr(Borrowed, _name, _adopting(_name) if _kind == "given a socket" else _borrowed(_name))
+for _names, _borrow in ((GIVEN_SOCKETS, _adopting), (BORROWED, _borrowed)):
+    for _name in _names:
+        setattr(Borrowed, _name, _borrow(_name))

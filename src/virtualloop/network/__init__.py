@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from virtualloop._clock import span_in_ticks
@@ -100,7 +101,8 @@ class Network:
         self._add_host("localhost", None)
         if isinstance(hosts, str):
             raise TypeError(f"hosts must be several names, or a mapping of names to addresses, not {hosts!r}")
-        for name in hosts:
+        # The order decides the addresses, and that of a set is different in each process.
+        for name in sorted(hosts) if isinstance(hosts, AbstractSet) else hosts:
             self._add_host(name, hosts[name] if isinstance(hosts, Mapping) else None)
 
     def _open(self, loop: Any) -> None:

@@ -13,7 +13,18 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["ANY", "LOOPBACK", "error", "is_loopback", "literal", "look_up", "port_of", "reverse"]
+__all__ = [
+    "ANY",
+    "LOOPBACK",
+    "check_port",
+    "error",
+    "is_loopback",
+    "literal",
+    "look_up",
+    "no_route",
+    "port_of",
+    "reverse",
+]
 
 #: The services that a program may name in place of a port.
 SERVICES = {
