@@ -68,3 +68,22 @@ def test_a_run_that_turns_out_otherwise_counts_as_it_turned_out():
     small = shrink([1, 1, 1], lambda _: [0, 0, 0, 1], attempts=100)
 
     assert small == [0, 0, 0, 1]
+
+
+def test_a_deviation_goes_although_more_is_asked_without_it():
+    """Here a 1 ends a round of three questions early, so that without it what follows comes later."""
+
+    def attempt(tried):
+        answers = iter(tried)
+        asked = []
+        for _ in range(3):
+            for _ in range(3):
+                asked.append(next(answers, 0))
+                if asked[-1] == 1:
+                    break
+        return asked if asked[-1] == 2 else None
+
+    start = attempt([1, 1, 0, 0, 2])
+    assert start == [1, 1, 0, 0, 2]
+
+    assert shrink(start, attempt, attempts=1000) == [0, 0, 0, 0, 0, 0, 0, 0, 2]

@@ -16,8 +16,9 @@ __all__ = ["deviations", "shrink"]
 #: Runs a candidate; returns the answers of the run if it failed in the same way, else None.
 Attempt = Callable[[Sequence[int]], Sequence[int] | None]
 
-#: How many questions may disappear with a deviation: whoever is held may be released each time another one comes in.
-MAX_CUT = 3
+#: How many questions may disappear with a deviation, or appear: a held event is asked about again, a connection that is
+#: not reset goes on.
+SHIFTS = (1, 2, 3, 4, 6, 8, 12, 16)
 
 
 def deviations(answers: Sequence[int]) -> list[int]:
@@ -74,10 +75,13 @@ def _candidates(answers: Sequence[int]) -> Iterator[list[int]]:
                 candidate[position] = 0
             yield candidate
         size //= 2
-    # Without a deviation and the questions that came of it, so that those behind stay where they belong.
-    for position in reversed(positions):
-        for cut in range(1, MAX_CUT + 1):
-            yield [*answers[:position], *answers[position + cut :]]
+    # Without a deviation and the questions that came of it, or with those that come instead, so that the deviations
+    # behind stay where they belong.
+    for shift in SHIFTS:
+        for position in reversed(positions):
+            yield [*answers[:position], *answers[position + shift :]]
+            if position != positions[-1]:
+                yield [*answers[:position], *[0] * (shift + 1), *answers[position + 1 :]]
     for position in reversed(positions):
         answer = answers[position]
         for smaller in sorted({1, answer // 2, answer - 1} - {0, answer}):
