@@ -1,5 +1,6 @@
 import asyncio
 import concurrent.futures
+import dataclasses
 import functools
 import gc
 import io
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import virtualloop
-from helpers import run
+from helpers import opened, run
 from virtualloop import DeadlockError, LivelockError, VirtualLoop, VirtualLoopError, _token, explore, explored
 from virtualloop._progress import Progress
 from virtualloop.schedules import Replay, ReplayError
@@ -107,11 +108,11 @@ def test_a_failure_is_found_and_labelled_with_its_level(main, order, level, seed
 def test_the_exception_is_raised_with_the_story_as_its_notes():
     with pytest.raises(AssertionError) as raised:
         explore(lost_update)
-    notes = "\n".join(raised.value.__notes__)
+    (notes,) = raised.value.__notes__
 
     assert "stock asyncio can do this" in notes
     assert "(order 'timing')" in notes
-    assert re.search(r"v1\.[\w-]+", raised.value.__notes__[-1])
+    assert re.search(r"v1\.[\w-]+", notes.splitlines()[-1])
     assert raised.traceback[-1].name == "lost_update"
 
 
@@ -298,6 +299,73 @@ def test_pytests_own_outcomes():
     assert found(fail).failure is not None
 
 
+def test_a_run_that_does_not_end_is_a_failure(monkeypatch):
+    monkeypatch.setattr("virtualloop._trial.MOST_JUMPS", 1000)
+
+    async def main():
+        done = asyncio.Event()
+
+        async def heartbeat():
+            while True:
+                await asyncio.sleep(1)
+
+        beating = asyncio.create_task(heartbeat(), name="heartbeat")
+        await done.wait()
+        beating.cancel()
+
+    with pytest.raises(LivelockError, match="the run does not end: the clock has jumped 1000 times") as raised:
+        explore(main)
+    assert "'Task-1' awaits Event 'done'" in str(raised.value)
+
+
+@pytest.mark.parametrize("stubborn", ["frozen", "tuple"])
+def test_an_exception_that_takes_no_notes_is_raised_all_the_same(stubborn, capsys):
+    @dataclasses.dataclass(frozen=True)
+    class Frozen(Exception):  # noqa: N818  # a name in a test
+        code: int = 1
+
+    class Fixed(Exception):  # noqa: N818  # as above
+        __notes__ = ()
+
+        def add_note(self, note):
+            raise TypeError
+
+    async def main():
+        raise Frozen if stubborn == "frozen" else Fixed
+
+    with pytest.raises((Frozen, Fixed)):
+        explore(main)
+    assert "Replay it: " in capsys.readouterr().err
+
+
+def test_an_exception_that_is_raised_again_and_again_has_one_story():
+    error = LookupError("always the same")
+
+    async def main():
+        asyncio.get_running_loop().call_soon(fail)
+        await asyncio.sleep(1)
+
+    def fail():
+        raise error
+
+    for _ in range(3):
+        found(main)
+
+    handled, told = error.__notes__
+    assert handled.startswith("It came to the loop's exception handler")
+    assert told.startswith("virtualloop: ")
+
+
+def test_only_the_frameworks_own_exceptions_say_nothing():
+    class Skipped(Exception):  # noqa: N818  # as pytest's
+        pass
+
+    async def main():
+        raise Skipped
+
+    assert found(main).failure is not None
+
+
 # --- runs are kept apart ----------------------------------------------------------------------------------------------
 
 
@@ -468,13 +536,8 @@ def test_a_token_keeps_its_lateness():
     failure = found(main, lateness=0.5).failure
 
     assert found(main, replay=failure.token).failure is not None
-    with (
-        VirtualLoop(schedule=Replay(failure.token))
-        if False
-        else asyncio.Runner(loop_factory=lambda: VirtualLoop(schedule=Replay(failure.token))) as runner,
-        pytest.raises(AssertionError),
-    ):
-        runner.run(main())
+    with opened(schedule=Replay(failure.token)) as loop, pytest.raises(AssertionError):
+        loop.run_until_complete(main())
 
 
 def test_a_token_of_a_program_that_was_mended_passes_or_says_what_differs():
@@ -566,7 +629,9 @@ def test_who_is_cancelled_can_be_told_in_several_ways(cancel):
 
 
 def test_nobody_else_is_cancelled():
-    assert found(pool_that_loses_a_slot, cancel="nobody", order="fifo").failure is None
+    with pytest.warns(UserWarning, match="has no task that cancel='nobody' means") as warned:
+        assert found(pool_that_loses_a_slot, cancel="nobody", order="fifo").failure is None
+    assert warned[0].filename == __file__
 
 
 def test_a_cancellation_between_the_hand_off_and_the_step():
@@ -764,12 +829,41 @@ def test_the_environment_replays(monkeypatch):
     assert len(calls) > 3  # the token is not its own
 
 
-def test_the_last_line_is_the_command_that_replays(monkeypatch):
-    monkeypatch.setenv("PYTEST_CURRENT_TEST", "tests/test_it.py::test_it[a b] (call)")
-    report = found(stale_reply).failure.report
+@pytest.mark.filterwarnings("ignore:Module globals is missing:DeprecationWarning")  # hypothesis's own, on Python 3.15
+def test_hypothesis_replays_the_example_that_fits(monkeypatch):
+    @settings(max_examples=30, database=None)
+    @given(st.integers(0, 3))
+    @explored
+    async def chooses(n):
+        assert virtualloop.choose(range(n + 1)) < 3 if n else True
 
-    line = report.splitlines()[-1]
-    assert re.search(r"VIRTUALLOOP_REPLAY=v1\.\S+ python\S* -m pytest 'tests/test_it.py::test_it\[a b\]'$", line)
+    with pytest.raises(AssertionError) as raised:
+        chooses()
+    token = re.search(r"v1\.[\w-]+", raised.value.__notes__[0])[0]
+    monkeypatch.setenv("VIRTUALLOOP_REPLAY", token)
+
+    with pytest.raises(AssertionError):
+        chooses()
+
+
+def test_an_empty_variable_is_none(monkeypatch):
+    monkeypatch.setenv("VIRTUALLOOP_REPLAY", "")
+    explored(right)()
+
+
+def test_the_last_line_is_how_to_replay(monkeypatch):
+    def last_line(test):
+        with pytest.raises(AssertionError) as raised:
+            test()
+        return re.sub(r"v1\.[\w-]+", "TOKEN", raised.value.__notes__[0].splitlines()[-1])
+
+    monkeypatch.setenv("PYTEST_CURRENT_TEST", "tests/test_it.py::test_it[a b] (call)")
+    command = last_line(explored(stale_reply))
+    pytests = r"Replay it: VIRTUALLOOP_REPLAY=TOKEN python\S* -m pytest 'tests/test_it.py::test_it\[a b\]'"
+    assert re.fullmatch(pytests, command)
+    assert last_line(lambda: explore(stale_reply)) == "Replay it: explore(main, replay='TOKEN')"
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")
+    assert last_line(explored(stale_reply)) == "Replay it: set VIRTUALLOOP_REPLAY=TOKEN and run stale_reply again"
 
 
 # --- bad arguments ----------------------------------------------------------------------------------------------------
@@ -812,7 +906,7 @@ def test_main_has_to_make_a_coroutine():
         explore(coro)
     coro.close()
     with pytest.raises(TypeError, match="main must be a function that returns a coroutine, and it returned 7"):
-        explore(lambda: 7)
+        explore(lambda: 7, check=False)
 
 
 def test_explored_is_for_async_functions():

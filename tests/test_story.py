@@ -14,7 +14,7 @@ from virtualloop import explore, explored
 def story(main, **options):
     """Return a failure's story, but for the command that replays it, with lines counted from the first of `main`."""
     failure = explore(main, check=False, **options).failure
-    assert failure.report.splitlines() == failure.exception.__notes__
+    assert failure.exception.__notes__[-1] == failure.report
     text = failure.report.rpartition("\nReplay it: ")[0] + "\n"
     first = main.__code__.co_firstlineno
 
@@ -52,6 +52,36 @@ virtualloop: stock asyncio can do this if what is late stands for I/O: the timer
 * 0.010  the timer of one (test_story.py:4) comes in after later ones
   0.010  one  wakes up; wakes Task-1; ends  test_story.py:4
   0.010  Task-1  woken by one; raises AssertionError: ['second', 'first']  test_story.py:8 -> 10
+"""
+    )
+
+
+async def no_reply():
+    async def reply():
+        await asyncio.sleep(0.01)
+
+    task = asyncio.create_task(reply(), name="reply")
+    await asyncio.sleep(0)
+    done, _ = await asyncio.wait([task], timeout=0.04)
+    if not done:
+        raise AssertionError("no reply in 40 ms")
+
+
+def test_a_reply_that_does_not_come_in_any_more():
+    assert (
+        story(no_reply)
+        == """\
+virtualloop: stock asyncio can do this if what is late stands for I/O: the timer of reply (test_story.py:2) is late, and does not come in any more (order 'io').
+  0.000  Task-1  starts; creates reply; yields  test_story.py:5
+  0.000  reply  starts, created by Task-1; sleeps  test_story.py:2
+  0.000  Task-1  goes on; waits for wait()  test_story.py:5 -> 6
+* 0.010  the timer of reply (test_story.py:2) is late, and does not come in any more
+  0.040  Task-1  timed out; raises AssertionError: no reply in 40 ms  test_story.py:6 -> 8
+At t=0.04:
+1 task is pending:
+  'reply' awaits sleep(0.01), until t=0.01
+  line 2, in no_reply.<locals>.reply
+  await asyncio.sleep(0.01)
 """
     )
 
@@ -232,24 +262,6 @@ def test_a_story_fits_onto_a_screen():
 # --- how to see it again ----------------------------------------------------------------------------------------------
 
 
-def test_outside_of_a_framework_the_call_that_replays_is_shown(monkeypatch):
-    monkeypatch.delenv("PYTEST_CURRENT_TEST")
-    failure = explore(stale_reply, check=False).failure
-
-    assert failure.report.splitlines()[-1] == f"Replay it: explore(main, replay={failure.token!r})"
-
-
-def test_under_pytest_the_command_that_replays_is_shown(monkeypatch):
-    monkeypatch.setenv("PYTEST_CURRENT_TEST", "tests/test_it.py::test_it[a b] (call)")
-    failure = explore(stale_reply, check=False).failure
-
-    command = failure.report.splitlines()[-1]
-    assert re.fullmatch(
-        rf"Replay it: VIRTUALLOOP_REPLAY={re.escape(failure.token)} python\S* -m pytest 'tests/test_it.py::test_it\[a b\]'",
-        command,
-    )
-
-
 def test_a_folder_gets_each_failure_as_text_and_as_html(tmp_path, monkeypatch):
     folder = tmp_path / "reports"
     monkeypatch.setenv("VIRTUALLOOP_REPORT_DIR", str(folder))
@@ -262,10 +274,11 @@ def test_a_folder_gets_each_failure_as_text_and_as_html(tmp_path, monkeypatch):
     text = texts[1].read_text()
     assert text.startswith("AssertionError")
     assert "Beside the nearest run that passes:" in text
-    assert "\n".join(raised.value.__notes__[:-2]) in text
+    *story, written, _ = raised.value.__notes__[-1].splitlines()
+    assert "\n".join(story) in text
     page = texts[1].with_suffix(".html").read_text()
     assert "<title>stale_reply: AssertionError: " in page
-    assert raised.value.__notes__[-2] == f"All of it: {texts[1]}, and {texts[1].stem}.html beside it"
+    assert written == f"All of it: {texts[1]}, and {texts[1].stem}.html beside it"
 
 
 def test_nothing_is_written_where_nothing_failed(tmp_path, monkeypatch):
@@ -273,3 +286,23 @@ def test_nothing_is_written_where_nothing_failed(tmp_path, monkeypatch):
     explore(stale_reply, order="timing")
 
     assert not (tmp_path / "reports").exists()
+
+
+def test_a_folder_that_cannot_be_written_hides_nothing(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VIRTUALLOOP_REPORT_DIR", str(tmp_path / "file" / "reports"))
+    failure = explore(stale_reply, check=False).failure
+
+    assert "VIRTUALLOOP_REPORT_DIR was not written: " in failure.report.splitlines()[-2]
+    assert isinstance(failure.exception, AssertionError)
+
+
+def test_odd_names_and_texts_are_written(tmp_path, monkeypatch):
+    async def main():
+        raise LookupError("\udcff")
+
+    main.__qualname__ = "x" * 300
+    monkeypatch.setenv("VIRTUALLOOP_REPORT_DIR", str(tmp_path))
+    explore(main, check=False)
+
+    assert len(list(tmp_path.iterdir())) == 2

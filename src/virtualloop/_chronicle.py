@@ -90,11 +90,12 @@ class Chronicle:
         self._lines_of: dict[int, list[tuple[int, int, int | None]]] = {}
         self._hides: dict[int, bool] = {}
         #: What tells this chronicle from a later one of the same record.
-        self.size = (recorder.title, len(recorder.steps), len(recorder.events))
+        self.size = (recorder.title, len(recorder.steps), len(recorder.events), len(recorder.withheld()))
         self.title = recorder.title
         self._eager = set(recorder.eager)
         self.steps = [self._adapted(Step(*raw)) for raw in recorder.steps]
-        self.events = [Event(*raw) for raw in recorder.events]
+        events = [Event(*raw) for raw in (*recorder.events, *recorder.withheld())]
+        self.events = sorted(events, key=lambda event: event.step)
         self._inside: dict[int, list[Event]] = {}
         for event in self.events:
             self._inside.setdefault(event.step, []).append(event)
@@ -364,6 +365,8 @@ class Chronicle:
             case "hold":
                 waker, due, subject = data
                 what = self._arrival(waker, subject)
+                if due is None:
+                    return f"{what} is late, and does not come in any more"
                 late = event.tick - due
                 return f"{what} comes in {duration(late)} late" if late > 0 else f"{what} comes in after later ones"
             case "task":

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import copy
 import functools
 import inspect
 import os
+import pickle
+import re
 import sys
+import threading
 import traceback
 import warnings
-from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ParamSpec, cast, overload
 
 from virtualloop import _token, _trial
 from virtualloop._clock import span_in_ticks
-from virtualloop._errors import VirtualLoopError
+from virtualloop._errors import DeadlockError, LivelockError, VirtualLoopError
 from virtualloop._failure import IMPURE, Failure, Recorded, check_again, check_plain, examine, record, tell
 from virtualloop._loop import LATENESS
 from virtualloop._private import get_running_loop
@@ -40,10 +42,22 @@ _P = ParamSpec("_P")
 #: The tasks to be cancelled: names of tasks or of their coroutines, or whatever tells these tasks from others.
 Cancel = str | Collection[str] | Callable[[asyncio.Task[Any]], bool]
 
+#: How many runs are made unless told otherwise: half a second of a small test, and ten times what most races take.
+RUNS = 1000
 #: Plans that are sent to an executor at a time: few enough to be shared out, enough to be worth the way.
 SENT = 8
 #: A token, to have explored tests replay that one run.
 REPLAY_VARIABLE = "VIRTUALLOOP_REPLAY"
+
+NOTHING_VARIES = (
+    ": it has no timer, no I/O and no thread. Have its fakes sleep, or explore it with "
+    'order="tasks", which also resumes tasks in another order, or with cancel=. If that is how it should be, say '
+    'order="io".'
+)
+NO_SUCH_TASK = ". Give the names of tasks or of their coroutine functions; virtualloop.Trace shows who there is."
+
+_one_at_a_time = threading.Lock()
+_CANNOT_BE_SENT = (pickle.PicklingError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,7 @@ class Exploration:
 def explore(
     main: Program,
     *,
-    runs: int = 1000,
+    runs: int = RUNS,
     seed: int = 0,
     order: Level | None = None,
     check: bool = True,
@@ -104,9 +118,11 @@ def explore(
         network: a `Network`, which each run finds as it is now; what goes wrong there is part of the run.
         strict: whether a run also fails if it leaves anything open, see `VirtualLoop`.
 
-    A run fails if `main()` raises, if nothing can run any more, if it spins, or if an exception is left to the loop's
-    handler. Raises TypeError or ValueError that names the argument, ReplayError for a token that does not fit, and
-    RuntimeError inside a running loop.
+    A run fails if `main()` raises, if nothing can run any more, if it spins or does not end, or if an exception is left
+    to the loop's handler. A test that is skipped is not run again. Raises TypeError or ValueError that names the
+    argument, ReplayError for a token that does not fit (it needs the same `cancel`, `network` and `strict`),
+    VirtualLoopError for a program that is not the same in each run, and RuntimeError inside a running loop. Warns where
+    there is nothing to vary.
 
     Example:
 
@@ -126,6 +142,40 @@ def explore(
         exploration = virtualloop.explore(main, check=False)
         assert exploration.failure.level == "timing"  # stock asyncio can do it
     """
+    return _explore(
+        main,
+        runs=runs,
+        seed=seed,
+        order=order,
+        check=check,
+        shrink=shrink,
+        cancel=cancel,
+        executor=executor,
+        replay=replay,
+        lateness=lateness,
+        network=network,
+        strict=strict,
+    )
+
+
+def _explore(
+    main: Program,
+    *,
+    runs: int = RUNS,
+    seed: int = 0,
+    order: Level | None = None,
+    check: bool = True,
+    shrink: bool = True,
+    cancel: Cancel | None = None,
+    executor: concurrent.futures.Executor | None = None,
+    replay: str | None = None,
+    lateness: float = LATENESS,
+    network: Network | None = None,
+    strict: bool = False,
+    by_test: bool = False,
+) -> Exploration:
+    """Do what explore() does; `by_test` says that running the test again replays a failure."""
+    __tracebackhide__ = True  # pytest shows the program's frames, not ours
     if not callable(main):
         raise TypeError(f"main must be a function that makes a coroutine, not {main!r}; pass main, not main()")
     _check_integer(runs, "runs", least=1)
@@ -142,20 +192,25 @@ def explore(
 
         if not isinstance(network, Network):
             raise TypeError(f"network must be a virtualloop.Network, not {network!r}")
-    trials = Trials(main, lateness, _predicate(cancel), network, strict, _options(cancel, network, strict))
+    trials = Trials(
+        main, lateness, _predicate(cancel), network, strict, None if by_test else _options(cancel, network, strict)
+    )
     with _trial.controlled():
         if replay is not None:
             exploration = _replayed(trials, replay, seed)
         else:
             search = Search(runs=runs, seed=seed, order=order)
             exploration = _explored(trials, search, runs, seed, shrink, executor)
-            if search.nothing_varies and order is None and exploration.failure is None:
-                _warn_of(main)
+            # That there is little to vary in one of hypothesis's examples says nothing of the others.
+            if exploration.failure is None and not _is_example():
+                if search.nothing_varies and order is None:
+                    _warn(main, 'leaves nothing to vary at order "io"', NOTHING_VARIES)
+                if cancel is not None and not search.cancels:
+                    _warn(main, f"has no task that cancel={cancel!r} means", NO_SUCH_TASK)
     if check and exploration.failure is not None:
-        __tracebackhide__ = True  # pytest shows the program's frames, not ours
         failure = exploration.failure.exception
-        # What the loop itself raises has no frames of the program's.
-        raise failure.with_traceback(None) if isinstance(failure, VirtualLoopError) else failure
+        # Where a loop stood when nothing could run any more, or for ever, says nothing of the program.
+        raise failure.with_traceback(None) if isinstance(failure, DeadlockError | LivelockError) else failure
     return exploration
 
 
@@ -169,7 +224,6 @@ def explored(
     order: Level | None = ...,
     shrink: bool = ...,
     cancel: Cancel | None = ...,
-    executor: concurrent.futures.Executor | None = ...,
     lateness: float = ...,
     network: Network | None = ...,
     strict: bool = ...,
@@ -177,9 +231,9 @@ def explored(
 def explored(function: Any = None, /, **options: Any) -> Any:
     """Make an async test a plain function that explores it, for any test framework.
 
-    The keywords are those of `explore`. Name and signature stay, so that fixtures, parameters and `self` arrive as
-    before; each run gets the same ones. Where the environment variable VIRTUALLOOP_REPLAY holds a token of this test,
-    that run is made and no other.
+    The keywords are those of `explore`, but for `executor`. Name and signature stay, so that fixtures, parameters and
+    `self` arrive as before; each run gets the same ones. Where the environment variable VIRTUALLOOP_REPLAY holds a
+    token of this test, that run is made and no other.
 
     Example:
 
@@ -192,11 +246,9 @@ def explored(function: Any = None, /, **options: Any) -> Any:
         test_queue()
     """
     if function is None:
-        unknown = options.keys() - inspect.signature(explore).parameters.keys() | options.keys() & {
-            "main",
-            "check",
-            "replay",
-        }
+        # An executor would have to find the function by its name, where there is the test in its place.
+        known = inspect.signature(explore).parameters.keys() - {"main", "check", "executor", "replay"}
+        unknown = options.keys() - known
         if unknown:
             raise TypeError(f"explored() takes no keyword {min(unknown)!r}")
         return functools.partial(_explored_test, **options)
@@ -210,12 +262,22 @@ def _explored_test(function: Callable[_P, Coroutine[Any, Any, Any]], **options: 
     @functools.wraps(function)
     def test(*args: _P.args, **kwargs: _P.kwargs) -> None:
         __tracebackhide__ = True  # as in explore()
-        token = os.environ.get(REPLAY_VARIABLE)
+        token = os.environ.get(REPLAY_VARIABLE) or None
         if token is not None and _token.decode(token).program != _token.fingerprint(name_of(function)):
             token = None  # another test's
-        explore(functools.partial(function, *args, **kwargs), **options, replay=token)
+        try:
+            _explore(functools.partial(function, *args, **kwargs), **options, replay=token, by_test=True)
+        except ReplayError:
+            if not _is_example():
+                raise
 
     return test
+
+
+def _is_example() -> bool:
+    """Return whether hypothesis runs this: then what holds for it is one of its examples', and there are others."""
+    hypothesis = sys.modules.get("hypothesis")
+    return hypothesis is not None and hypothesis.currently_in_test_context()
 
 
 # --- the runs of an exploration ---------------------------------------------------------------------------------------
@@ -233,12 +295,11 @@ def _explored(
     count = 0
     digests: set[bytes] = set()
     rounds = search.rounds()
-    seen: list[Seen] = []
+    plans: list[Plan] | None = next(rounds)
     progress = Progress(sys.stderr, runs)
     try:
-        plans = next(rounds)
-        while True:
-            seen = []
+        while plans is not None:
+            seen: list[Seen] = []
             for plan, (failed, each) in zip(plans, _looks(trials, plans, executor), strict=False):
                 count += 1
                 if count == 1 and failed is None:
@@ -253,14 +314,19 @@ def _explored(
                     failure = examine(trials, recorded, seed, shrink=shrink)
                     return Exploration(count, len(digests), exhausted=False, bound=None, failure=failure)
                 seen.append(each)
-            plans = rounds.send(seen)
-    except StopIteration:
-        pass
+            plans = _next_round(rounds, seen)
     except ReplayError as exc:
         raise VirtualLoopError(f"the program is not the same in each run: {IMPURE}: {exc}") from None
     finally:
         progress.clear()
     return Exploration(count, len(digests), exhausted=search.exhausted, bound=search.bound, failure=None)
+
+
+def _next_round(rounds: Generator[list[Plan], list[Seen], None], seen: list[Seen]) -> list[Plan] | None:
+    try:
+        return rounds.send(seen)
+    except StopIteration:
+        return None
 
 
 def _looks(
@@ -277,7 +343,7 @@ def _looks(
             try:
                 yield from future.result()
             except Exception as exc:
-                if "pickle" in str(exc).lower() or "local object" in str(exc):
+                if isinstance(exc, _CANNOT_BE_SENT) and re.search("pickl|local object", str(exc)):
                     raise TypeError(
                         f"the executor cannot send {trials.program!r} to another process ({exc}): define main, and "
                         "what cancel= is given, at the top level of a module; functools.partial gives them arguments"
@@ -291,12 +357,11 @@ def _looks(
 def _look_at(trials: Trials, plans: Sequence[Plan]) -> list[tuple[str | None, Seen]]:
     """Make some runs in another process; stop at the first that fails."""
     results: list[tuple[str | None, Seen]] = []
-    # In a thread, others are at work as well, and a network is one loop's at a time.
-    trials = replace(trials, network=copy.copy(trials.network))
-    with _trial.controlled():
+    # In a thread, others may be at work as well, and what a run starts from belongs to the whole process.
+    with _one_at_a_time, _trial.controlled():
         for plan in plans:
             failure, seen = trials.look(plan)
-            results.append((None if failure is None else repr(failure), seen))
+            results.append((None if failure is None else type(failure).__qualname__, seen))
             if failure is not None:
                 break
     return results
@@ -305,7 +370,7 @@ def _look_at(trials: Trials, plans: Sequence[Plan]) -> list[tuple[str | None, Se
 def _replayed(trials: Trials, token: str, seed: int) -> Exploration:
     """Make the one run that a token holds."""
     schedule = Replay(token)
-    trials.lateness = cast("float", schedule.lateness)
+    trials = replace(trials, lateness=cast("float", schedule.lateness))
     recording = Recording(schedule)
     order = cast("Level", schedule.order)
     failure = trials.run(recording, order)
@@ -346,16 +411,10 @@ def _count(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
-def _warn_of(program: Any) -> None:
-    """Say, at the program's own line, that there was nothing to explore."""
+def _warn(program: Any, what: str, advice: str) -> None:
+    """Say, at the program's own line, that there was less to explore than it seems."""
     while isinstance(program, functools.partial):
         program = program.func
-    code = getattr(program, "__code__", _warn_of.__code__)
-    warnings.warn_explicit(
-        f'{name_of(program)}() leaves nothing to vary at order "io": it has no timer, no I/O and no thread. Have its '
-        'fakes sleep, or explore it with order="tasks", which also resumes tasks in another order, or with cancel=. '
-        'If that is how it should be, say order="io".',
-        UserWarning,
-        code.co_filename,
-        code.co_firstlineno,
-    )
+    code = getattr(program, "__code__", _warn.__code__)
+    message = f"{name_of(program)}() {what}{advice}"
+    warnings.warn_explicit(message, UserWarning, code.co_filename, code.co_firstlineno)

@@ -192,11 +192,14 @@ def tell(trials: Trials, recorded: Recorded, seed: int) -> Failure:
     report = story.tell()
     folder = os.environ.get(REPORT_VARIABLE)
     if folder:
-        path = story.write(Path(folder))
+        try:
+            path = story.write(Path(folder))
+            written = f"All of it: {path}, and {path.with_suffix('.html').name} beside it"
+        except OSError as exc:
+            written = f"{REPORT_VARIABLE} was not written: {exc}"
         *lines, last = report.splitlines()
-        report = "\n".join([*lines, f"All of it: {path}, and {path.with_suffix('.html').name} beside it", last])
-    for line in report.splitlines():
-        failure.add_note(line)
+        report = "\n".join([*lines, written, last])
+    _trial.add_note(failure, report)
     return Failure(failure, seed, level, token, report)
 
 

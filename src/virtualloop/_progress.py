@@ -21,10 +21,11 @@ _real_time = time.monotonic
 class Progress:
     """A line on a terminal that says how far a long exploration is; silent elsewhere."""
 
-    def __init__(self, stream: TextIO, runs: int) -> None:
+    def __init__(self, stream: TextIO | None, runs: int) -> None:
         self._stream = stream
         self._runs = runs
-        self._next = _real_time() + PROGRESS_AFTER if stream.isatty() else float("inf")
+        # Programs without a console have no stream at all.
+        self._next = _real_time() + PROGRESS_AFTER if stream is not None and stream.isatty() else float("inf")
         self._shown = False
 
     def show(self, count: int, distinct: int) -> None:

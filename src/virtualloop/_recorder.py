@@ -98,7 +98,9 @@ class Recorder:
         self.tags: dict[int, int | None] = {}
         # Events that were held, each with the number that its step has if nothing comes in before it, and entries that
         # changed places with others: by id, with what keeps the ids theirs.
-        self._held: dict[int, tuple[int, Any]] = {}
+        self._held: dict[int, tuple[int, Any, tuple[Any, ...]]] = {}
+        # What was still held when the loop was closed.
+        self._withheld: list[tuple[Any, ...]] = []
         self._moved: dict[int, tuple[Any, Any]] = {}
         # Deadlines that the clock has passed by in this turn, and where it came from.
         self._late_from = 0
@@ -139,6 +141,7 @@ class Recorder:
         """Let go of the loop, which is closed."""
         del self._timers, self._queue, self._failed, self._wrapper
         self.tags.clear()
+        self._withheld = self.withheld()
         self._held.clear()
         self._moved.clear()
         self.host_of = None
@@ -238,7 +241,7 @@ class Recorder:
         if waker is None and (tag := getattr(handle, "_scheduled", None)):
             waker, due = tag
             if self._held and (held := self._held.pop(id(handle), None)) is not None:
-                in_time, _ = held
+                in_time, *_ = held
                 if self.now > in_time or self._clock.tick > due:
                     self._add("hold", (waker, due, self._subject(handle)), True)
         try:
@@ -276,7 +279,14 @@ class Recorder:
 
     def hold(self, timer: Any) -> None:
         """Take note that an event that could come in now is held."""
-        self._held.setdefault(id(timer), (len(self.steps) + len(self._queue), timer))
+        if id(timer) not in self._held:
+            waker, _ = timer._scheduled
+            event = (len(self.steps), self._clock.tick, "hold", True, (waker, None, self._subject(timer)))
+            self._held[id(timer)] = len(self.steps) + len(self._queue), timer, event
+
+    def withheld(self) -> list[tuple[Any, ...]]:
+        """Return events that were held and have not come in: they are none before the run is over."""
+        return self._withheld or [event for _, _, event in self._held.values()]
 
     def chose(self, options: Any, position: int, frame: FrameType) -> None:
         """Take note of a choice of the test's own, and where it was made."""

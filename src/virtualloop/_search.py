@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal, NamedTuple
 
-from virtualloop.schedules import Choice, Exhaustive, Few, Random, Replay, Schedule
+from virtualloop.schedules import Choice, Exhaustive, Few, Punctual, Random, Replay, Schedule
 
 __all__ = ["LEVELS", "SEEDS_APART", "Level", "Plan", "Search", "Seen", "level_of", "tighter_than"]
 
@@ -64,6 +64,8 @@ class Plan:
     start: tuple[Choice, ...] | None = None
     #: Or how many deviations it has, among how many questions.
     few: tuple[int, int] | None = None
+    #: Whether nothing varies but how long things take.
+    punctual: bool = False
     #: Besides, in which of how many places a task is cancelled: one is drawn.
     cancels: int = 0
 
@@ -74,9 +76,12 @@ class Plan:
         if self.few is not None:
             count, among = self.few
             return Few(self.seed, count=count, among=among)
+        schedule: Schedule = Random(self.seed)
+        if self.punctual:
+            schedule = Punctual(schedule)
         if self.cancels:
-            return Few(self.seed, count=1, among=self.cancels, kind="cancel", others=Random(self.seed))
-        return Random(self.seed)
+            return Few(self.seed, count=1, among=self.cancels, kind="cancel", others=schedule)
+        return schedule
 
 
 class Seen(NamedTuple):
@@ -96,7 +101,8 @@ class Search:
         self._number = 0
         # What the plain run asked.
         self._questions = 0
-        self._cancels = 0
+        #: In how many places a task can be cancelled.
+        self.cancels = 0
         #: Whether nothing varies at this order.
         self.nothing_varies = False
         #: Whether all runs have been made that there are, with so many deviations at most: with any number if None.
@@ -108,10 +114,10 @@ class Search:
         tree = Exhaustive()
         (plain,) = yield from self._explore_level(tree)
         self._questions = len(plain.choices)
-        self._cancels = sum(choice.kind == "cancel" for choice in plain.choices)
+        self.cancels = sum(choice.kind == "cancel" for choice in plain.choices)
         self.nothing_varies = not self._questions
         small = prod(choice.n for choice in plain.choices) <= FIRST_RUNS
-        if self._cancels:
+        if self.cancels:
             yield from self._sweep_cancellations(plain)
         if not small:
             yield from self._explore_randomly(FIRST_RUNS)
@@ -156,7 +162,6 @@ class Search:
     def _random_plan(self) -> Plan:
         self._number += 1
         number, seed = self._number, self._seed * SEEDS_APART + self._number
-        order: Level = "timing" if number % TIMING_EACH == 0 and self._order != "fifo" else self._order
-        if number % FEW_EACH == 0 and not self._cancels:
-            return Plan(order, seed, few=(1 + number // FEW_EACH % MOST_OF_FEW, self._questions))
-        return Plan(order, seed, cancels=self._cancels)
+        if number % FEW_EACH == 0 and not self.cancels:
+            return Plan(self._order, seed, few=(1 + number // FEW_EACH % MOST_OF_FEW, self._questions))
+        return Plan(self._order, seed, punctual=number % TIMING_EACH == 0, cancels=self.cancels)

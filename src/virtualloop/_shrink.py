@@ -84,7 +84,11 @@ def _candidates(answers: Sequence[int]) -> Iterator[list[int]]:
                 yield [*answers[:position], *[0] * (shift + 1), *answers[position + 1 :]]
     for position in reversed(positions):
         answer = answers[position]
-        for smaller in sorted({1, answer // 2, answer - 1} - {0, answer}):
+        # Less by all, by a half, by a quarter, down to one: what is needed is found as in a binary search.
+        steps = [answer >> k for k in range(1, answer.bit_length())]
+        for smaller in dict.fromkeys([1, *(answer - step for step in steps)]):
+            if smaller == answer:
+                continue
             candidate = list(answers)
             candidate[position] = smaller
             yield candidate

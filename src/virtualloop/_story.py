@@ -26,6 +26,9 @@ SHORT_RUN = 24
 #: Steps before and after a deviation that are shown: what it overtook, and what came of it.
 AROUND = 2
 
+#: Names of files have so many characters of the program's name at most: systems take 255, in bytes.
+MAX_NAME = 60
+
 #: A folder to write each failure into, as text and as HTML.
 REPORT_VARIABLE = "VIRTUALLOOP_REPORT_DIR"
 
@@ -46,8 +49,8 @@ class Story(NamedTuple):
     exception: str
     level: Level
     token: str
-    #: What a call that replays has to be given besides, as it is written in one.
-    options: str
+    #: What a call that replays has to be given besides, as it is written in one; None where the test does that.
+    options: str | None
     #: The failing run, how many of its lines come before the end of main, and one like it that passes, if there is one.
     trace: Trace
     end: int | None
@@ -69,7 +72,18 @@ class Story(NamedTuple):
         room -= len(run)
         if tasks and room > 1:
             lines += tasks if len(tasks) <= room else [*tasks[: room - 1], "  ..."]
-        return "\n".join([*lines, f"Replay it: {_replay_command(self.token, self.options)}"])
+        return "\n".join([*lines, f"Replay it: {self._replay_command()}"])
+
+    def _replay_command(self) -> str:
+        """Return the line that replays the run where it is at home."""
+        if self.options is not None:
+            return f"explore(main, {self.options}replay={self.token!r})"
+        test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0]
+        if test:
+            return (
+                f"VIRTUALLOOP_REPLAY={self.token} {Path(sys.executable or 'python').name} -m pytest {shlex.quote(test)}"
+            )
+        return f"set VIRTUALLOOP_REPLAY={self.token} and run {self.program} again"
 
     def _excerpt(self, deviations: Sequence[Deviation], run: list[str]) -> list[str]:
         """Return the lines around each deviation, as far as there is room; the run's end where there is none."""
@@ -88,17 +102,17 @@ class Story(NamedTuple):
         """Write the failure into a folder, which is made if it is missing; return the path of the text."""
         folder.mkdir(parents=True, exist_ok=True)
         # The token is the failure's own, so that another one of the same test does not take its place.
-        name = re.sub(r"[^\w.-]+", "_", f"{self.program}-{self.token[-8:]}")
+        name = re.sub(r"[^\w.-]+", "_", f"{self.program[-MAX_NAME:]}-{self.token[-8:]}")
         parts = [self.exception, self.tell(), str(self.trace)]
         if self.passing is not None:
             parts.append("Beside the nearest run that passes:\n" + self.trace.diff(self.passing))
         if self.tasks:
             parts.append(self.tasks)
         text = folder / f"{name}.txt"
-        text.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        text.write_text("\n\n".join(parts) + "\n", encoding="utf-8", errors="backslashreplace")
         title = f"{self.program}: {self.exception.partition(chr(10))[0]}"
         page = self.trace._as_html(title=title)
-        text.with_suffix(".html").write_text(page, encoding="utf-8")
+        text.with_suffix(".html").write_text(page, encoding="utf-8", errors="backslashreplace")
         return text
 
 
@@ -107,11 +121,3 @@ def _first_of(deviations: Sequence[Deviation]) -> str:
         return ""
     more = len(deviations) - 1
     return f": {deviations[0].text}" + (f", and {more} deviation{'s' if more > 1 else ''} more" if more else "")
-
-
-def _replay_command(token: str, options: str) -> str:
-    """Return the line that replays a run where the test is at home."""
-    test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0]
-    if test:
-        return f"VIRTUALLOOP_REPLAY={token} {Path(sys.executable or 'python').name} -m pytest {shlex.quote(test)}"
-    return f"explore(main, {options}replay={token!r})"

@@ -42,12 +42,13 @@ def encode(choices: Sequence[tuple[int, int, str]], *, order: str, lateness: int
 
 def decode(token: str) -> Token:
     """Return what a token says. Raises ValueError for what is none, or not whole."""
+    token = token.strip()
     if not token.startswith(PREFIX):
         raise ValueError(f"a token of this version begins with {PREFIX!r}, got {token!r}")
     packed = token.removeprefix(PREFIX)
     try:
         text = zlib.decompress(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))).decode()
-    except (binascii.Error, zlib.error, UnicodeError):
+    except (binascii.Error, zlib.error, ValueError):
         raise ValueError(f"the token is not whole, or mistyped; copy it again: {token!r}") from None
     order, lateness, program, python, *runs = text.split(" ")
     choices: list[tuple[int, int, str]] = []

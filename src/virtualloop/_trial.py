@@ -19,25 +19,39 @@ import asyncio
 import contextvars
 import gc
 import random
+import re
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from virtualloop._errors import VirtualLoopError
+from virtualloop._errors import LivelockError, VirtualLoopError
 from virtualloop._frames import is_machinery
 from virtualloop._loop import VirtualLoop
 
-__all__ = ["CancellingLoop", "Named", "Program", "TrialLoop", "controlled", "is_verdict", "key", "run"]
+__all__ = ["CancellingLoop", "Named", "Program", "TrialLoop", "add_note", "controlled", "is_verdict", "key", "run"]
 
 Program = Callable[[], Coroutine[Any, Any, Any]]
+
+#: What our notes begin with.
+HANDLED = "It came to the loop's exception handler"
+OUR_NOTES = ("virtualloop: ", HANDLED)
+#: Jumps of the clock in one run before it is said not to end: a minute of heartbeats a millisecond apart, and about as
+#: long as anyone waits for one of hundreds of runs.
+MOST_JUMPS = 60_000
 
 #: Exceptions by which a test says that it cannot be run at all, or that hypothesis has to go on with other data: by
 #: name, because these frameworks may not be installed. They end an exploration and are no failure.
 NO_VERDICT = frozenset({"SkipTest", "Skipped", "UnsatisfiedAssumption"})
+FRAMEWORKS = frozenset({"unittest", "_pytest", "hypothesis"})
 #: Exceptions that are a failure although they are none of Exception's.
 VERDICTS = frozenset({"CancelledError", "Failed", "XFailed", "BaseExceptionGroup"})
+
+
+class NoProgramError(TypeError):
+    """What was to be run is no program."""
 
 
 class TrialLoop(VirtualLoop):
@@ -46,6 +60,19 @@ class TrialLoop(VirtualLoop):
     reported: list[dict[str, Any]] = []  # noqa: RUF012  # replaced, see run(): __init__ would cost each run
     # Whether a task was cancelled because the schedule said so.
     has_cancelled = False
+    # How often the clock has jumped: a heartbeat goes on for ever beside a main that waits in vain.
+    _jumps = 0
+
+    def _idle(self) -> None:
+        self._jumps += 1
+        if self._jumps > MOST_JUMPS:
+            self._jumps = 0  # so that what is cancelled then can end
+            raise LivelockError(
+                f"the run does not end: the clock has jumped {MOST_JUMPS} times, and main is not done.\n"
+                f"{self.describe_tasks()}\n"
+                "Look for what main waits for. A test that is as long as that is for a plain VirtualLoop."
+            )
+        super()._idle()
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         """Keep the error that `context` describes."""
@@ -182,15 +209,18 @@ def run(
 
 def is_verdict(exc: BaseException) -> bool:
     """Return whether this exception says that the program is wrong."""
+    if isinstance(exc, NoProgramError):
+        return False
     names = {cls.__name__ for cls in type(exc).__mro__}
-    return not names & NO_VERDICT and (isinstance(exc, Exception) or bool(names & VERDICTS))
+    frameworks = {cls.__name__ for cls in type(exc).__mro__ if cls.__module__.partition(".")[0] in FRAMEWORKS}
+    return not frameworks & NO_VERDICT and (isinstance(exc, Exception) or bool(names & VERDICTS))
 
 
 def _run_main(loop: VirtualLoop, program: Program) -> None:
     context = contextvars.copy_context()
     coro = context.run(program)
     if not asyncio.iscoroutine(coro):
-        raise TypeError(f"main must be a function that returns a coroutine, and it returned {coro!r}")
+        raise NoProgramError(f"main must be a function that returns a coroutine, and it returned {coro!r}")
     loop.run_until_complete(loop.create_task(coro, context=context))
 
 
@@ -219,16 +249,34 @@ def _as_exception(context: dict[str, Any]) -> BaseException:
     message = context.get("message") or "an error that nobody handled"
     if not isinstance(exception, BaseException):
         return VirtualLoopError(message)
-    exception.add_note(f"It came to the loop's exception handler, not out of main: {message}")
+    add_note(exception, f"{HANDLED}, not out of main: {message}")
     return exception
 
 
+def add_note(exc: BaseException, note: str) -> None:
+    """Add a note to an exception, in place of one that an earlier run added to the same; to stderr if it takes none."""
+    kind = next(beginning for beginning in OUR_NOTES if note.startswith(beginning))
+    try:
+        if hasattr(exc, "__notes__"):
+            exc.__notes__ = [old for old in exc.__notes__ if not str(old).startswith(kind)]
+        exc.add_note(note)
+    except Exception:
+        print(note, file=sys.stderr)  # noqa: T201  # a frozen exception takes none, and the story has to be told
+
+
 def key(exc: BaseException) -> tuple[Any, ...]:
-    """Return what two failures have in common if they are the same: type of exception, and the place that raised it."""
+    """Return what two failures have in common if they are the same: type of exception, and how it came about.
+
+    That is where in the program it was raised, and by whom that was called; or, for the loop's own errors, the places
+    that their text names.
+    """
     if isinstance(exc, BaseExceptionGroup):
         return (type(exc).__qualname__, frozenset(key(each) for each in exc.exceptions))
-    place: tuple[str, int] | None = None
-    for frame, line in traceback.walk_tb(exc.__traceback__):
-        if not is_machinery(frame.f_code):
-            place = frame.f_code.co_filename, line
-    return (type(exc).__qualname__, place)
+    frames = [
+        (frame.f_code.co_filename, line)
+        for frame, line in traceback.walk_tb(exc.__traceback__)
+        if not is_machinery(frame.f_code)
+    ]
+    if not frames and isinstance(exc, VirtualLoopError):
+        return (type(exc).__qualname__, frozenset(re.findall(r'File ".*", line \d+', str(exc))))
+    return (type(exc).__qualname__, tuple(frames))

@@ -37,8 +37,8 @@ class Trials:
     chosen: Callable[[asyncio.Task[Any]], bool] | None
     network: Network | None
     strict: bool
-    #: What explore() was called with beside the program, in words.
-    options: str
+    #: What explore() was called with beside the program, in words; None where running the test again does the same.
+    options: str | None
 
     def run(
         self,

@@ -379,6 +379,17 @@ class Few:
         return min(int(n ** self._random.random()), n - 1)
 
 
+class Punctual:
+    """Another schedule, but for what it says of the order: only how long things take is left to it."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+
+    def choose(self, n: int, kind: str) -> int:
+        """Return an integer in `range(n)`."""
+        return 0 if kind in ("hold", "release", "task") else self._schedule.choose(n, kind)
+
+
 class Answers:
     """Another schedule, with its answers kept in `answers`, and nothing else: half the cost of a Recording."""
 

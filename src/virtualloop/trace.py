@@ -167,7 +167,7 @@ class Trace:
 
     def _chronicle(self) -> Chronicle:
         recorder = self._recorder
-        size = (recorder.title, len(recorder.steps), len(recorder.events))
+        size = (recorder.title, len(recorder.steps), len(recorder.events), len(recorder.withheld()))
         if self._told is None or self._told.size != size:
             self._told = Chronicle(recorder, is_machinery)
         return self._told
