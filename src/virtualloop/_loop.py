@@ -149,9 +149,6 @@ class VirtualLoop(Services):
     _lateness = span_in_ticks(LATENESS, argument="lateness")
     _spin_limit = SPIN_LIMIT
     _loose_queue: LooseQueue | None = None
-    # What a step is queued with, in place of an argument. At order "tasks", where a task's first step is a plain
-    # callback, it is FIRST while a task is made, and at other times told from the step.
-    _step_mark: object = None
     # Whether external events may be held; those whose deadline has passed and that have not been asked about; and those
     # that are held: (tick, handle), by tick.
     _holds = False
@@ -160,10 +157,6 @@ class VirtualLoop(Services):
     # Callers of the awaitable twins: (tick, number, future) as a heap, and futures.
     _settlers: list[tuple[int, int, asyncio.Future[None]]] = ()  # type: ignore[assignment]  # see above
     _idlers: deque[asyncio.Future[None]] = ()  # type: ignore[assignment]  # see above
-    # Whether the body has to return: to stop, because the drive is at its end, or to be chosen anew.
-    _leave = False
-    # Timers set for a later tick since the loop was made: a spin sets none.
-    _set_ahead = 0
     # How far the clock creeps in a spin, and how often it was looked at without finding anything but polling.
     _creep = 0
     _looks = 0
@@ -223,6 +216,18 @@ class VirtualLoop(Services):
         # Where callbacks are queued: a deque, or the list inside the loose queue; and what tells how many there are.
         self._ready: Any = deque()
         self._queue: Any = self._ready
+        # The next five are read at each step, timer or future: Python finds them faster where the class has none of
+        # that name. Whether call_soon() and its kin have more to do than usual: debug mode is on or not known, the loop
+        # is closed, or the run is recorded.
+        self._checked = True
+        self._debug = None
+        # What a step is queued with, in place of an argument. At order "tasks", where a task's first step is a plain
+        # callback, it is FIRST while a task is made, and at other times told from the step.
+        self._step_mark: object = None
+        # Whether the body has to return: to stop, because the drive is at its end, or to be chosen anew.
+        self._leave = False
+        # Timers set for a later tick since the loop was made: a spin sets none.
+        self._set_ahead = 0
         if schedule is not None or order != "fifo":
             self._vary(order, PLAIN if schedule is None else schedule)
         self._seed = None if isinstance(seed, random.Random) else seed

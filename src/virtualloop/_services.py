@@ -88,11 +88,10 @@ class Services(Borrowed):
     # The state of a new loop. Most loops of a test suite live for a moment and change little of it, so it stands here
     # and not in __init__, where each line would cost every one of them.
     _closed = True  # until __init__ is through, so that a loop whose __init__ fails has nothing to close
-    # None until somebody asks: looking it up in the environment takes as long as making a loop.
-    _debug: bool | None = None
-    #: Whether call_soon() and its kin have more to do than usual: debug mode is on or not known, the loop is closed, or
-    #: the run is recorded.
-    _checked = True
+    #: Debug mode; None until somebody asks: looking it up in the environment takes as long as making a loop.
+    _debug: bool | None
+    #: Whether call_soon() and its kin have more to do than usual. Both are the loop's to set.
+    _checked: bool
     #: What keeps the record of the run, for a trace.
     _recorder: Recorder | None = None
     _thread_patience = THREAD_PATIENCE
@@ -177,10 +176,11 @@ class Services(Borrowed):
 
     def get_debug(self) -> bool:
         """Return whether debug mode is on."""
-        if self._debug is None:
-            self._debug = is_debug_mode()
-            self._checked = self._debug or self._closed or self._recorder is not None
-        return self._debug
+        debug = self._debug
+        if debug is None:
+            debug = self._debug = is_debug_mode()
+            self._checked = debug or self._closed or self._recorder is not None
+        return debug
 
     def set_debug(self, enabled: bool) -> None:
         """Turn debug mode on or off."""
