@@ -108,8 +108,9 @@ def shortfalls(floors):
     short = []
     for (program, tasks), taken in measure().items():
         cost = 1 / ratio(taken, "virtualloop", "plain")
-        if cost > floors["cost"]:
-            short.append(f"exploration, {program}, {tasks} tasks: cost {cost:.2f}, at most {floors['cost']}")
+        most = floors[f"{program}, cost"]
+        if cost > most:
+            short.append(f"exploration, {program}, {tasks} tasks: cost {cost:.2f}, at most {most}")
         floor = floors[f"{program}, {tasks} tasks"]
         if "detangle" in taken and (got := ratio(taken, "virtualloop", "detangle")) < floor:
             short.append(f"exploration, {program}, {tasks} tasks: {got:.1f} times detangle's runs, floor {floor}")
