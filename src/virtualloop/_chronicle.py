@@ -20,7 +20,7 @@ from typing import NamedTuple
 from virtualloop._clock import TICKS_PER_SECOND
 from virtualloop._recorder import Event, Recorder, Step
 
-__all__ = ["Chronicle", "Line", "duration", "listed", "seconds"]
+__all__ = ["Chronicle", "Line", "counted", "duration", "listed", "seconds"]
 
 #: A list of names in a line says this many, and how many more there are.
 MAX_NAMES = 4
@@ -246,7 +246,7 @@ class Chronicle:
             if event.kind == "send":
                 target, size = event.data
                 sent[target] = sent.get(target, 0) + size
-        deeds += [f"sends {_count(size, 'byte')} to {target}" for target, size in sent.items()]
+        deeds += [f"sends {counted(size, 'byte')} to {target}" for target, size in sent.items()]
         end = self._end(number)
         return [*deeds, end] if end else deeds
 
@@ -464,7 +464,7 @@ class Chronicle:
         if common == len(mine) == len(others):
             return f"The runs are the same: {self.heading()}"
         tick = min(chronicle.lines[common].tick for chronicle in (self, other) if common < len(chronicle.lines))
-        parts = [f"The runs part at t={seconds(tick)}, after {_count(common, 'line')} in common."]
+        parts = [f"The runs part at t={seconds(tick)}, after {counted(common, 'line')} in common."]
         before = self.lines[max(common - CONTEXT, 0) : common]
         if before:
             parts += ["Both:", *self.formatted(before)]
@@ -485,12 +485,12 @@ class Chronicle:
         """Return what the whole run comes to, in one line."""
         faults = sum(event.deviates and event.kind not in ORDER_KINDS for event in self.events)
         deviations = sum(event.deviates for event in self.events) - faults
-        order = f"{_count(deviations, 'deviation')} from asyncio's order" if deviations else "asyncio's own order"
+        order = f"{counted(deviations, 'deviation')} from asyncio's order" if deviations else "asyncio's own order"
         if faults:
-            order += f", {_count(faults, 'fault')} of the network"
+            order += f", {counted(faults, 'fault')} of the network"
         ended = seconds(self.steps[-1].tick) if self.steps else "0"
         return (
-            f"{self.title or 'no loop yet'}: {_count(len(self.steps), 'step')} of {_count(len(self._names), 'task')} "
+            f"{self.title or 'no loop yet'}: {counted(len(self.steps), 'step')} of {counted(len(self._names), 'task')} "
             f"until t={ended}, {order}"
         )
 
@@ -551,7 +551,8 @@ def _called(subject: CodeType | str) -> str:
     return f"{name.rpartition('<locals>.')[2]}()"
 
 
-def _count(n: int, noun: str) -> str:
+def counted(n: int, noun: str) -> str:
+    """Return a number and what is counted, as in "1 run" and "2 runs"."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 

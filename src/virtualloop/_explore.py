@@ -17,20 +17,21 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Collection, Coroutine, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ParamSpec, cast, overload
 
 from virtualloop import _token, _trial
+from virtualloop._chronicle import counted
 from virtualloop._clock import span_in_ticks
 from virtualloop._errors import DeadlockError, LivelockError, VirtualLoopError
 from virtualloop._failure import IMPURE, Failure, Recorded, check_again, check_plain, examine, record, tell
 from virtualloop._loop import LATENESS
 from virtualloop._private import get_running_loop
 from virtualloop._progress import Progress
-from virtualloop._search import LEVELS, Level, Plan, Search, Seen
+from virtualloop._search import LEVELS, Level, Plan, Search, Seen, next_round
 from virtualloop._trial import Program
-from virtualloop._trials import Trials, name_of
+from virtualloop._trials import Trials, function_of, name_of
 from virtualloop.schedules import Recording, Replay, ReplayError
 
 if TYPE_CHECKING:
@@ -74,12 +75,12 @@ class Exploration:
     failure: Failure | None
 
     def __str__(self) -> str:
-        made = f"{_count(self.runs, 'run')}, {self.distinct} different"
+        made = f"{counted(self.runs, 'run')}, {self.distinct} different"
         if self.failure is not None:
             what = traceback.format_exception_only(self.failure.exception)[0].partition("\n")[0]
             return f"{made}; the last one failed (order {self.failure.level!r}): {what}"
         if self.exhausted:
-            bound = "" if self.bound is None else f" with at most {_count(self.bound, 'deviation')}"
+            bound = "" if self.bound is None else f" with at most {counted(self.bound, 'deviation')}"
             return f"{made}, none failed: all there are{bound}"
         return f"{made}, none failed"
 
@@ -107,7 +108,7 @@ def explore(
         seed: another seed is another exploration; the same one is the same.
         order: what may vary, see `VirtualLoop`. Without it, only what can happen on a loaded machine: how long things
             take, and when timers and results come in; "tasks" goes further.
-        check: raise the failing run's exception, with the story as its notes. Else it is in the result.
+        check: raise the failing run's exception, with the story as a note. Else it is in the result.
         shrink: make the failing run small, and see at which order it fails at all.
         cancel: tasks to cancel, once a run, in every place where they wait: names of tasks, names of their coroutine
             functions, or a function of a task that returns whether it is one of them.
@@ -142,39 +143,6 @@ def explore(
         exploration = virtualloop.explore(main, check=False)
         assert exploration.failure.level == "timing"  # stock asyncio can do it
     """
-    return _explore(
-        main,
-        runs=runs,
-        seed=seed,
-        order=order,
-        check=check,
-        shrink=shrink,
-        cancel=cancel,
-        executor=executor,
-        replay=replay,
-        lateness=lateness,
-        network=network,
-        strict=strict,
-    )
-
-
-def _explore(
-    main: Program,
-    *,
-    runs: int = RUNS,
-    seed: int = 0,
-    order: Level | None = None,
-    check: bool = True,
-    shrink: bool = True,
-    cancel: Cancel | None = None,
-    executor: concurrent.futures.Executor | None = None,
-    replay: str | None = None,
-    lateness: float = LATENESS,
-    network: Network | None = None,
-    strict: bool = False,
-    by_test: bool = False,
-) -> Exploration:
-    """Do what explore() does; `by_test` says that running the test again replays a failure."""
     __tracebackhide__ = True  # pytest shows the program's frames, not ours
     if not callable(main):
         raise TypeError(f"main must be a function that makes a coroutine, not {main!r}; pass main, not main()")
@@ -192,9 +160,8 @@ def _explore(
 
         if not isinstance(network, Network):
             raise TypeError(f"network must be a virtualloop.Network, not {network!r}")
-    trials = Trials(
-        main, lateness, _predicate(cancel), network, strict, None if by_test else _options(cancel, network, strict)
-    )
+    options = None if isinstance(main, TestCall) else _options(cancel, network, strict)
+    trials = Trials(main, lateness, _predicate(cancel), network, strict, options)
     with _trial.controlled():
         if replay is not None:
             exploration = _replayed(trials, replay, seed)
@@ -255,6 +222,10 @@ def explored(function: Any = None, /, **options: Any) -> Any:
     return _explored_test(function, **options)
 
 
+class TestCall(functools.partial[Coroutine[Any, Any, Any]]):
+    """A program that is a call of an explored test: to run the test again is how it is replayed."""
+
+
 def _explored_test(function: Callable[_P, Coroutine[Any, Any, Any]], **options: Any) -> Callable[_P, None]:
     if not inspect.iscoroutinefunction(function):
         raise TypeError(f"explored() is for async functions, and {function!r} is none")
@@ -266,7 +237,7 @@ def _explored_test(function: Callable[_P, Coroutine[Any, Any, Any]], **options: 
         if token is not None and _token.decode(token).program != _token.fingerprint(name_of(function)):
             token = None  # another test's
         try:
-            _explore(functools.partial(function, *args, **kwargs), **options, replay=token, by_test=True)
+            explore(TestCall(function, *args, **kwargs), **options, replay=token)
         except ReplayError:
             if not _is_example():
                 raise
@@ -314,19 +285,12 @@ def _explored(
                     failure = examine(trials, recorded, seed, shrink=shrink)
                     return Exploration(count, len(digests), exhausted=False, bound=None, failure=failure)
                 seen.append(each)
-            plans = _next_round(rounds, seen)
+            plans = next_round(rounds, seen)
     except ReplayError as exc:
         raise VirtualLoopError(f"the program is not the same in each run: {IMPURE}: {exc}") from None
     finally:
         progress.clear()
     return Exploration(count, len(digests), exhausted=search.exhausted, bound=search.bound, failure=None)
-
-
-def _next_round(rounds: Generator[list[Plan], list[Seen], None], seen: list[Seen]) -> list[Plan] | None:
-    try:
-        return rounds.send(seen)
-    except StopIteration:
-        return None
 
 
 def _looks(
@@ -407,14 +371,8 @@ def _check_integer(value: object, argument: str, *, least: int | None) -> None:
         raise ValueError(f"{argument} must be at least {least}, got {value}")
 
 
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
 def _warn(program: Any, what: str, advice: str) -> None:
     """Say, at the program's own line, that there was less to explore than it seems."""
-    while isinstance(program, functools.partial):
-        program = program.func
-    code = getattr(program, "__code__", _warn.__code__)
+    code = getattr(function_of(program), "__code__", _warn.__code__)
     message = f"{name_of(program)}() {what}{advice}"
     warnings.warn_explicit(message, UserWarning, code.co_filename, code.co_firstlineno)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from virtualloop import _token, _trial
 from virtualloop._clock import span_in_ticks
 from virtualloop._errors import VirtualLoopError
-from virtualloop._search import LEVELS, Level, Plan, Search, level_of, tighter_than
+from virtualloop._search import LEVELS, Level, Plan, Search, level_of, next_round, tighter_than
 from virtualloop._shrink import deviations
 from virtualloop._shrink import shrink as shrink_answers
 from virtualloop._story import REPORT_VARIABLE, Story
@@ -146,18 +146,16 @@ def _shrunk(trials: Trials, recorded: Recorded) -> Recorded:
 def _found_at(trials: Trials, recorded: Recorded, level: Level, seed: int) -> Recorded | None:
     """Look for the same failure at a tighter level."""
     rounds = Search(runs=LABEL_RUNS, seed=seed, order=level).rounds()
-    try:
-        plans = next(rounds)
-        while True:
-            seen = []
-            for plan in plans:
-                failure, each = trials.look(plan)
-                if failure is not None and _trial.key(failure) == _trial.key(recorded.failure):
-                    return record(trials, plan, failure)
-                seen.append(each)
-            plans = rounds.send(seen)
-    except StopIteration:
-        return None
+    plans: list[Plan] | None = next(rounds)
+    while plans is not None:
+        seen = []
+        for plan in plans:
+            failure, each = trials.look(plan)
+            if failure is not None and _trial.key(failure) == _trial.key(recorded.failure):
+                return record(trials, plan, failure)
+            seen.append(each)
+        plans = next_round(rounds, seen)
+    return None
 
 
 def tell(trials: Trials, recorded: Recorded, seed: int) -> Failure:

@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 
 from virtualloop.schedules import Choice, Exhaustive, Few, Punctual, Random, Replay, Schedule
 
-__all__ = ["LEVELS", "SEEDS_APART", "Level", "Plan", "Search", "Seen", "level_of", "tighter_than"]
+__all__ = ["LEVELS", "SEEDS_APART", "Level", "Plan", "Search", "Seen", "level_of", "next_round", "tighter_than"]
 
 Level = Literal["fifo", "timing", "io", "tasks"]
 LEVELS: tuple[Level, ...] = ("fifo", "timing", "io", "tasks")
@@ -165,3 +165,11 @@ class Search:
         if number % FEW_EACH == 0 and not self.cancels:
             return Plan(self._order, seed, few=(1 + number // FEW_EACH % MOST_OF_FEW, self._questions))
         return Plan(self._order, seed, punctual=number % TIMING_EACH == 0, cancels=self.cancels)
+
+
+def next_round(rounds: Generator[list[Plan], list[Seen], None], seen: list[Seen]) -> list[Plan] | None:
+    """Return the round that follows what was seen in the one before, or None where the search is over."""
+    try:
+        return rounds.send(seen)
+    except StopIteration:
+        return None

@@ -21,7 +21,7 @@ from virtualloop.trace import Trace
 if TYPE_CHECKING:
     from virtualloop.network import Network
 
-__all__ = ["Trials", "name_of"]
+__all__ = ["Trials", "function_of", "name_of"]
 
 #: Steps of polling at one instant that are a livelock: fewer than elsewhere, because a program that spins does so in
 #: each of hundreds of runs.
@@ -80,11 +80,17 @@ class Trials:
         return failure, Seen(_digest(answers.answers), [])
 
 
-def name_of(program: Any) -> str:
-    """Return the name of a program, the same in every process."""
+def function_of(program: Any) -> Any:
+    """Return the function that a program calls, without the arguments it was given."""
     while isinstance(program, functools.partial):
         program = program.func
-    return str(getattr(program, "__qualname__", type(program).__qualname__))
+    return program
+
+
+def name_of(program: Any) -> str:
+    """Return the name of a program, the same in every process."""
+    function = function_of(program)
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
 def _digest(answers: Sequence[int]) -> bytes:
