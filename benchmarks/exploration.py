@@ -12,9 +12,8 @@ from importlib.util import find_spec
 from statistics import median
 from time import perf_counter
 
-from loops import table
-
 import virtualloop
+from loops import table
 
 # Runs in a measurement: a tenth of a second or so of ours.
 RUNS = {6: 300, 200: 20}

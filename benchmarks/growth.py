@@ -7,13 +7,16 @@ script, with the name of a function, a loop and a number.
 import asyncio
 import gc
 import json
+import os
 import subprocess
 import sys
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 from loops import LOOPS, STOCK, table
+from virtualloop import Network, Trace, VirtualLoop, explore, get_network
 
 COMPARED = [STOCK, "fifo", "tasks"]
 
@@ -149,6 +152,188 @@ def apart(function, number):
     )
 
 
+# --- laws: what each of so many costs must not grow with their number ------------------------------------------------
+
+
+async def connections(number):
+    """Connections to one server, one after the other."""
+
+    async def serve(reader, writer):
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "localhost", 80)
+    for _ in range(number):
+        _, writer = await asyncio.open_connection("localhost", 80)
+        writer.close()
+        await writer.wait_closed()
+    server.close()
+
+
+async def hosts(number):
+    """As many servers, each on a host of its own, and a connection to each."""
+    network = get_network()
+
+    async def serve(reader, writer):
+        writer.close()
+
+    servers = []
+    for k in range(number):
+        with network.host(f"host{k}"):
+            servers.append(await asyncio.start_server(serve, "", 80))
+    for k in range(number):
+        _, writer = await asyncio.open_connection(f"host{k}", 80)
+        writer.close()
+        await writer.wait_closed()
+    for server in servers:
+        server.close()
+
+
+async def naps(number):
+    """Sleeps of ten tasks."""
+
+    async def task():
+        for _ in range(max(number // 10, 1)):
+            await asyncio.sleep(0.01)
+
+    await asyncio.gather(*[task() for _ in range(10)])
+
+
+async def ready_tasks(number):
+    """Tasks that are ready at the same time, ten steps each."""
+
+    async def task():
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*[task() for _ in range(number)])
+
+
+async def due_timers(number):
+    """Timers that are due at the same time."""
+    loop = asyncio.get_running_loop()
+    for _ in range(number):
+        loop.call_later(1, int)
+    await asyncio.sleep(2)
+
+
+def on_a_loop(program, **options):
+    def once(number):
+        with asyncio.Runner(loop_factory=partial(VirtualLoop, **options)) as runner:
+            runner.run(program(number))
+
+    return once
+
+
+def on_hosts(number):
+    on_a_loop(hosts, network=Network(hosts=[f"host{k}" for k in range(number)]))(number)
+
+
+def traced(number):
+    trace = Trace()
+    on_a_loop(naps, trace=trace)(number)
+    return trace
+
+
+def explored(number):
+    explore(partial(naps, 50), runs=number)
+
+
+async def race(number):
+    """A race among many sleeps that have nothing to do with it."""
+    written = []
+
+    async def write():
+        await asyncio.sleep(0.010)
+        written.append(1)
+
+    async def read():
+        await asyncio.sleep(0.011)
+        assert written
+
+    async def rest():
+        for _ in range(number):
+            await asyncio.sleep(0.001)
+
+    await asyncio.gather(write(), read(), rest())
+
+
+def shrunk(number):
+    assert explore(partial(race, number), runs=1000, check=False).failure is not None
+
+
+def blocked_chain(number):
+    """Report tasks that await each other, the last one something that never comes."""
+
+    async def link(k):
+        await (asyncio.Event().wait() if k == 0 else tasks[k - 1])
+
+    loop = VirtualLoop()
+    tasks = []
+    tasks += [loop.create_task(link(k)) for k in range(number)]
+    loop.run_until_idle()
+    start = process_time()
+    loop.describe_tasks()
+    taken = process_time() - start
+    # One by one: a chain that is dropped is unwound by recursion.
+    for task in reversed(tasks):
+        task.cancel()
+        loop.run_until_idle()
+    loop.close()
+    return taken
+
+
+def html(number):
+    trace = traced(number)
+    start = process_time()
+    trace.to_html(os.devnull)
+    return process_time() - start
+
+
+# What there is of each at first; it is doubled so often.
+LAWS = {
+    "ready tasks": (on_a_loop(ready_tasks), 64),
+    "ready tasks, order tasks": (on_a_loop(ready_tasks, seed=0), 64),
+    "timers due together": (on_a_loop(due_timers), 256),
+    "timers due together, order io": (on_a_loop(due_timers, seed=0, order="io"), 256),
+    "connections": (on_a_loop(connections), 8),
+    "hosts": (on_hosts, 4),
+    "sleeps with a trace": (traced, 64),
+    "runs of an exploration": (explored, 8),
+    "sleeps of a run that is shrunk": (shrunk, 4),
+    "report of a chain of blocked tasks": (blocked_chain, 8),
+    "HTML of a trace, sleeps": (html, 64),
+}
+DOUBLED = 8
+
+
+def laws(doubled):
+    """Return what each of so many takes, at first and at last."""
+    rows = []
+    for what, (case, first) in LAWS.items():
+        each = []
+        for k in range(doubled + 1):
+            number = first << k
+            times = []
+            for _ in range(REPEATS if k < doubled - 1 else 1):
+                gc.collect()
+                start = process_time()
+                told = case(number)
+                whole = process_time() - start
+                times.append(told if isinstance(told, float) else whole)
+            each.append(min(times) / number * 1e6)
+        half = each[doubled // 2 :]
+        steepest = max(later / earlier for earlier, later in pairwise(half))
+        last = f"{first << doubled:,}"
+        figures = (f"{microseconds:.1f}" for microseconds in (each[0], min(each), each[-1]))
+        rows.append([what, f"{first:,}", last, *figures, f"{steepest:.2f}"])
+    header = ["", "from", "to", "µs each", "least", "at last", "steepest"]
+    return (
+        f"Microseconds of a processor for each, while their number doubles {doubled} times; the steepest growth that a "
+        "doubling in the second half brought. Where it stays near 1, the whole is linear.\n\n" + table(header, rows)
+    )
+
+
 def sections(quick):
     """Return what to call for each section; quick takes a tenth of a million and an hour of a day."""
     many = 100_000 if quick else 1_000_000
@@ -159,6 +344,7 @@ def sections(quick):
         "Timers set and left pending": partial(apart, "pending", many),
         "Timeouts made and left": partial(apart, "timeouts", many),
         "Sleeping tasks": partial(apart, "sleepers", many),
+        "Laws": partial(laws, DOUBLED // 2 if quick else DOUBLED),
         "A day of heartbeats": partial(a_day, 1 if quick else 24),
     }
 

@@ -15,7 +15,6 @@ from statistics import median
 from time import perf_counter
 
 from loops import OURS, STOCK, peers, table
-
 from virtualloop import Network, VirtualLoop
 
 ROUNDS = 7

@@ -4,10 +4,14 @@
     python benchmarks/run.py --all        also what grows: tasks, timers, memory, a day of virtual time
     python benchmarks/run.py --check      VirtualLoop alone, against floors.toml; exit status 1 when it falls short
 
+Where valgrind is installed it is counts of instructions that `--check` holds to their floors, see instructions.py, and
+times are printed beside; elsewhere times are held.
+
 All loops run in one process, round by round: each round runs each loop once, and the next one starts with the next
 loop, so that a busy moment of the machine meets all of them. A figure is the median of the rounds' ratios: the runs of
-a round are close in time, so they meet the machine at the same speed, and the median leaves out what was disturbed. On
-a machine with other work, medians of 15 rounds repeated within 1 to 4%, ratios of the minima within 1 to 5%.
+a round are close in time, so they meet the machine at the same speed, and the median leaves out what was disturbed.
+Where each round has another seed it is the geometric mean, since seeds differ by more than a machine disturbs. On one
+with other work, medians of 15 rounds repeated within 1 to 4%, ratios of the minima within 1 to 5%.
 """
 
 import argparse
@@ -19,31 +23,33 @@ import platform
 import signal
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import warnings
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from statistics import geometric_mean, median
 from time import perf_counter
 
 import exploration
 import growth
-from loops import LOOPS, OURS, SEED_NOTE, STOCK, peers, table
-from programs import PROGRAMS
-
+import instructions
 import virtualloop
+from loops import LOOPS, OURS, SEED_NOTE, SEEDED, SEEDS, STOCK, package, peers, table
+from programs import PARTS, PROGRAMS, unit_test
 
 HERE = Path(__file__).parent
 
-# As many as the medians took to repeat within a few percent on a machine that does other work as well.
-ROUNDS = 15
+# One for each seed; medians repeat within a few percent with fewer, on a machine that does other work as well.
+ROUNDS = len(SEEDS)
 # A loop this many times slower than the stock one is run in a few rounds only: nobody reads the second digit of 0.1.
 SLOW, SLOW_ROUNDS = 5, 2
 # One that takes this many times as long is stopped.
 TOO_SLOW = 50
 # Loops made in one go, which takes as long as a short program.
 MADE = 500
+# What a suite of tests is: so many on each loop, with sleeps as long as those of real ones. In real time few are run.
+SUITE, SUITE_PAUSE, SUITE_SAMPLE = 1000, 0.02, 10
 # Processes that import, for each of two modules: a few seconds in all.
 IMPORTS = 15
 
@@ -103,7 +109,24 @@ def runner(factory):
     return perf_counter() - start
 
 
-CASES = {name: program(main) for name, main in PROGRAMS.items()} | {"make and close": make_and_close, "Runner": runner}
+def tests(count, pause):
+    """Return what times so many tests, each with a loop of its own."""
+
+    def timed(factory):
+        start = perf_counter()
+        for _ in range(count):
+            with asyncio.Runner(loop_factory=factory) as each:
+                each.run(unit_test(pause))
+        return perf_counter() - start
+
+    return timed
+
+
+CASES = {name: program(main) for name, main in (PROGRAMS | PARTS).items()} | {
+    "make and close": make_and_close,
+    "Runner": runner,
+    "a test": tests(100, 0.0001),
+}
 
 
 def compare(case, loops, rounds):
@@ -130,7 +153,8 @@ def compare(case, loops, rounds):
         warm = warm or times
         for name, seconds in times.items() if round_ else ():
             found[name].append(seconds if name == STOCK else times[STOCK] / seconds)
-    return {name: each if isinstance(each, str) else median(each) for name, each in found.items()}
+    average = {name: geometric_mean if name in SEEDED else median for name in found}
+    return {name: each if isinstance(each, str) else average[name](each) for name, each in found.items()}
 
 
 def mean(results, loop):
@@ -172,10 +196,12 @@ def shortfalls(results, floors):
         if name in PROGRAMS and isinstance(each["trace"], float)
     ]
     for loop in OURS:
-        if loop == "trace":
-            continue
-        own = floors["fifo" if loop == "fifo" else "seeded"]
-        held += [(f"{loop}, {name}", each[loop], own["program"]) for name, each in results.items() if name in PROGRAMS]
+        own = floors[loop]
+        if "program" in own:
+            held += [
+                (f"{loop}, {name}", each[loop], own["program"]) for name, each in results.items() if name in PROGRAMS
+            ]
+        held += [(f"{loop}, {name}", results[name][loop], floor) for name, floor in own.items() if name in results]
         if results.keys() >= PROGRAMS.keys():
             held.append((f"{loop}, geometric mean", mean(results, loop), own["mean"]))
     short = [each for each in held if isinstance(each[1], str) or each[1] < each[2]]
@@ -184,13 +210,36 @@ def shortfalls(results, floors):
     ]
 
 
+def suite():
+    """Compare a suite of tests on the loops whose time is virtual with those where it is real."""
+    rows, taken = [], {}
+    for name, factory in (LOOPS | peers()[0]).items():
+        real = name in (STOCK, "uvloop")
+        count = SUITE_SAMPLE if real else SUITE
+        try:
+            with time_limit(60):
+                seconds = tests(count, SUITE_PAUSE)(factory) / count * SUITE
+        except Exception as exc:
+            rows.append([name, type(exc).__name__, "-"])
+        except TooSlowError:
+            rows.append([name, "more than 60", "-"])
+        else:
+            taken[name] = seconds
+            rows.append([name, f"{seconds:.2f}", f"{taken[STOCK] / seconds:.0f}"])
+    return (
+        f"{SUITE:,} tests of three tasks and ten sleeps of {SUITE_PAUSE * 1000:.0f} ms, each with a loop of its own; "
+        f"where time is real, from {SUITE_SAMPLE} of them.\n\n" + table(["", "seconds", "times asyncio's"], rows)
+    )
+
+
 def import_times():
-    """Compare `import virtualloop` with the `import asyncio` that is part of it, each in new processes."""
+    """Compare the import of VirtualLoop with the `import asyncio` that is part of it, each in new processes."""
     source = str(Path(virtualloop.__file__).parents[1])
     taken = {"asyncio": [], "virtualloop": []}
     for round_ in range(IMPORTS + 1):
         for module, times in taken.items():
-            code = f"import sys, time; sys.path.insert(0, {source!r}); start = time.perf_counter(); import {module}"
+            statement = "import asyncio" if module == "asyncio" else "from virtualloop import VirtualLoop"
+            code = f"import sys, time; sys.path.insert(0, {source!r}); start = time.perf_counter(); {statement}"
             # Without site-packages: what they run at start-up may import what is to be timed.
             command = [sys.executable, "-I", "-S", "-c", f"{code}; print(time.perf_counter() - start)"]
             done = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # noqa: S603  # this Python
@@ -199,8 +248,14 @@ def import_times():
     # Medians, because processes differ from each other in both directions, by where their memory comes to lie.
     stock, ours = map(median, taken.values())
     return (
-        f"`import virtualloop`: {ours:.1f} ms, {ours / stock:.2f} times the {stock:.1f} ms of `import asyncio` alone."
+        f"`import VirtualLoop`: {ours:.1f} ms, {ours / stock:.2f} times the {stock:.1f} ms of `import asyncio` alone."
     )
+
+
+def build():
+    """Return how this Python was built, as far as it knows: the ratios differ with that."""
+    optimized = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    return f"{platform.python_compiler()}, {'with' if optimized else 'without'} --enable-optimizations"
 
 
 def machine():
@@ -219,6 +274,7 @@ def main():
     parser.add_argument("--check", action="store_true", help="hold VirtualLoop to floors.toml; writes no file")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds that count (default: %(default)s)")
     parser.add_argument("--only", default="", metavar="SUBSTRING", help="what has this in its name; writes no file")
+    parser.add_argument("--build", default=build(), help="how this Python was built, where it does not know itself")
     args = parser.parse_args()
     if args.rounds < 1:
         parser.error("--rounds must be at least 1")
@@ -233,10 +289,10 @@ def main():
         said.append(text)
 
     others, packages = ({}, []) if args.check else peers()
-    packages.insert(0, f"virtualloop {version('virtualloop')}")
+    packages.insert(0, package("virtualloop"))
     say("# Benchmarks")
     say(f"Made by `{' '.join(['python benchmarks/run.py', *sys.argv[1:]])}`; rounds: {args.rounds}. {machine()}.")
-    say(f"{platform.python_implementation()} {platform.python_version()}; {', '.join(packages)}.")
+    say(f"{platform.python_implementation()} {platform.python_version()} ({args.build}); {', '.join(packages)}.")
     results = {name: compare(case, LOOPS | others, args.rounds) for name, case in CASES.items() if args.only in name}
     if results:
         say("## VirtualLoop")
@@ -253,9 +309,20 @@ def main():
         short = shortfalls(results, floors)
         if args.only in "Exploration":
             short += exploration.shortfalls(floors["exploration"])
+        if instructions.is_possible():
+            if short:
+                print(
+                    "\n".join(["Times below their floors, as other work of the machine may bring about:", *short, ""])
+                )
+            counted = instructions.counts(args.only)
+            say("## Instructions")
+            say(instructions.section(counted))
+            short = instructions.shortfalls(counted, floors["instructions"])
         print("\n".join(["Below their floors:", *short]) if short else "Nothing is below its floor.")
         return 1 if short else 0
-    sections = {"Exploration": exploration.section, "Import": import_times}
+    sections = {"1,000 tests": suite, "Exploration": exploration.section, "Import": import_times}
+    if instructions.is_possible():
+        sections["Instructions"] = lambda: instructions.section(instructions.counts())
     for title, section in (sections | (growth.sections(args.quick) if args.all else {})).items():
         if args.only in title:
             say(f"## {title}")

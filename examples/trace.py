@@ -32,7 +32,7 @@ async def main():
 
 if __name__ == "__main__":
     trace = Trace()
-    with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed=1, order="io", trace=trace)) as runner:
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed=10, order="io", trace=trace)) as runner:
         runner.run(main())
     print(trace)
     if len(sys.argv) > 1:

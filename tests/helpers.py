@@ -2,12 +2,22 @@
 
 import asyncio
 import contextlib
+import os
 import selectors
 
 from virtualloop import VirtualLoop
-from virtualloop._tasks import FactoryTask
+from virtualloop._stock import sets
+from virtualloop._stock.tasks import FactoryTask, TaskOwner
 
 LEVELS = ("fifo", "timing", "io", "tasks")
+
+
+def amount(each_change, at_night):
+    """Return how much of something a test does: enough to fail where the code is broken, or what adds confidence.
+
+    The second is for `.ci/nightly`, which sets NIGHTLY.
+    """
+    return at_night if os.environ.get("NIGHTLY") else each_change
 
 
 def run(main, *args, **kwargs):
@@ -27,23 +37,27 @@ def opened(*args, **kwargs):
 
 
 class Always:
-    """A schedule with one answer: the k-th, or the last where there are not as many. It keeps what it was asked."""
+    """A schedule with one answer: the k-th, or the last where there are not as many. It keeps what it was asked.
 
-    def __init__(self, k):
+    Where kinds are named, all other questions are answered by 0.
+    """
+
+    def __init__(self, k, *kinds):
         self.k = k
+        self.kinds = kinds
         self.asked = []
 
     def choose(self, n, kind):
         self.asked.append((n, kind))
-        return min(self.k, n - 1)
+        return min(self.k, n - 1) if kind in self.kinds or not self.kinds else 0
 
 
-class OracleLoop(asyncio.SelectorEventLoop):
+class OracleLoop(TaskOwner, asyncio.SelectorEventLoop):
     """Stock asyncio, with a selector that does not wait and a clock that it moves instead.
 
     Every line that decides the order of events is stock asyncio's. Two things are pinned down that stock leaves open:
-    timers for the same deadline run as they were registered (its heap is not stable), and tasks iterate in sets by the
-    order of creation (theirs is that of addresses). Deadlines have to be multiples of GRAIN.
+    timers for the same deadline run as they were registered (its heap is not stable), and asyncio goes through
+    sets of tasks in the order of creation (theirs is that of addresses). Deadlines have to be multiples of GRAIN.
     """
 
     GRAIN = 1 / 64
@@ -75,11 +89,17 @@ class OracleLoop(asyncio.SelectorEventLoop):
         self._timers = 0
         super().__init__(self._clock)
         self._clock_resolution = self.GRAIN / 4
-        self._numbers = 0
 
-    def _next_task_number(self):
-        self._numbers += 1
-        return self._numbers
+    def run_forever(self):
+        sets.begin(self)
+        try:
+            super().run_forever()
+        finally:
+            sets.end(self)
+
+    def close(self):
+        sets.finish(self)
+        super().close()
 
     def create_task(self, coro, **kwargs):
         return FactoryTask(coro, loop=self, **kwargs)

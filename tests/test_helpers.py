@@ -1,6 +1,17 @@
 import asyncio
 
-from helpers import Always, OracleLoop, opened, run
+import pytest
+
+from helpers import Always, OracleLoop, amount, opened, run
+
+
+@pytest.mark.parametrize(("night", "expected"), [(None, 10), ("", 10), ("1", 1000)])
+def test_at_night_there_is_more(night, expected, monkeypatch):
+    monkeypatch.delenv("NIGHTLY", raising=False)
+    if night is not None:
+        monkeypatch.setenv("NIGHTLY", night)
+
+    assert amount(10, 1000) == expected
 
 
 def test_run_gives_the_result_and_passes_arguments_on():

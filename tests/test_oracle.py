@@ -6,10 +6,11 @@ each a list of steps over shared locks, queues, events and other tasks; what hap
 
 import asyncio
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers import OracleLoop
+from helpers import OracleLoop, amount
 from virtualloop import Trace, VirtualLoop
 
 NUMBERS = st.integers(0, 3)
@@ -182,7 +183,8 @@ def trace(make_loop, programs):
     return log
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.slow
+@settings(max_examples=amount(200, 2000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, min_size=1, max_size=4))
 def test_step_for_step(programs):
     expected = trace(OracleLoop, programs)

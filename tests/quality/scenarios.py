@@ -5,7 +5,8 @@ the one without. On stock asyncio both pass as long as nothing is late: the fake
 needs one of them to be late, or a wake-up to be. `level` is the tightest order at which it can fail. The class's
 docstring says what is wrong; what `right()` does otherwise is the repair.
 
-Nothing here knows virtualloop, so that other loops can be measured by the same file.
+Hand-overs and late replies have modules of their own; `quality.races` has all of them. Nothing here knows
+virtualloop, so that other loops can be measured by the same files.
 """
 
 import asyncio
@@ -19,11 +20,13 @@ SCENARIOS = []
 class Scenario:
     """What scenarios have in common."""
 
-    level: str
+    level: str | None
 
     def __init_subclass__(cls, *, level):
+        """Note a scenario; one without a level is only what others have in common."""
         cls.level = level
-        SCENARIOS.append(cls)
+        if level is not None:
+            SCENARIOS.append(cls)
 
     async def wrong(self):
         raise NotImplementedError

@@ -1,62 +1,57 @@
-"""What is called "timing" happens on stock asyncio: each such race is replayed there, with real pauses.
+"""What order "timing" does happens on stock asyncio: it is run there again, with the pauses it took.
 
-Here the clock is the real one, so a loaded machine may add pauses of its own. One run that fails is the proof, and
-a few are allowed for it; that a run does *not* fail proves nothing, and is never asserted.
+Each run has a clock that goes by the pauses alone, and comes to the same steps, or the same failure. In a process that
+stalls for real the races are replayed by `real_stalls`, beside this file.
 """
 
 import asyncio
-import time
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from quality.scenarios import SCENARIOS, wrong
+from quality.pauses import NotingLoop, PausingOracle, StockGoesOnError
+from quality.races import SCENARIOS, wrong
+from test_oracle import STEPS, interpret
 from virtualloop import DeadlockError, explore
-from virtualloop.schedules import Replay
-
-LATENESS = 0.05
-#: Runs allowed for a failure; all but a few scenarios fail at the first.
-TRIES = 10
-#: What hangs on stock asyncio is given up after this, in seconds; each scenario is over in a fifth of it.
-HANGS = 0.5
+from virtualloop.schedules import Random
+from virtualloop.schedules._replay import LenientReplay
+from virtualloop.schedules._token import decode
 
 
-class StallingLoop(asyncio.SelectorEventLoop):
-    """Stock asyncio in a process that stalls, for real, where a schedule says that the loop reads its clock late."""
-
-    def __init__(self, choose):
-        super().__init__()
-        self._choose = choose
-        self._instant = self.time()
-
-    def _process_events(self, events):
-        """Stall between `select()` and the look at the clock, until as many deadlines have passed as are chosen."""
-        super()._process_events(events)
-        if not self._ready:
-            self._instant = self.time()
-        while (deadline := self._next_deadline()) is not None and self._choose(2, "late"):
-            time.sleep(max(deadline - self.time(), 0))
-
-    def _next_deadline(self):
-        now = self.time() + self._clock_resolution
-        pending = [handle.when() for handle in self._scheduled if not handle.cancelled()]
-        return min((when for when in pending if now < when <= self._instant + LATENESS), default=None)
+def steps(loop, programs):
+    log = []
+    loop.set_exception_handler(lambda loop, context: None)
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(interpret(programs, log))
+    return [what for _, *what in log]
 
 
-async def within_limits(main):
-    async with asyncio.timeout(HANGS):
-        await main()
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(STEPS, min_size=1, max_size=4), st.integers(0, 2**64), st.booleans())
+def test_any_run_at_order_timing_happens_on_stock_asyncio(programs, seed, has_own_clocks):
+    loop = NotingLoop(schedule=Random(seed), patch_time=has_own_clocks)
+    taken = steps(loop, programs)
+
+    assert steps(PausingOracle(loop.script()), programs) == taken
 
 
-def failure_on_stock(main, schedule):
+def failure_of(loop, main):
     """Return the type of what the run fails with, if it does; of what hangs, that of a deadlock."""
     try:
-        with asyncio.Runner(loop_factory=lambda: StallingLoop(schedule.choose)) as runner:
-            runner.run(within_limits(main))
-    except TimeoutError:
-        return DeadlockError
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(main())
     except (Exception, asyncio.CancelledError) as exc:
         return type(exc)
     return None
+
+
+def script_of(scenario, failure):
+    """Return what took how long in the run that failed, made again by an exact clock."""
+    answers = [answer for answer, *_ in decode(failure.token).choices]
+    loop = NotingLoop(schedule=LenientReplay(answers))
+    assert failure_of(loop, wrong(scenario)) is type(failure.exception)
+    return loop.script()
 
 
 @pytest.mark.parametrize(
@@ -64,7 +59,7 @@ def failure_on_stock(main, schedule):
 )
 def test_happens_on_stock_asyncio(scenario):
     failure = explore(wrong(scenario), check=False).failure
-    on_stock = (failure_on_stock(wrong(scenario), Replay(failure.token)) for _ in range(TRIES))
+    on_stock = failure_of(PausingOracle(script_of(scenario, failure)), wrong(scenario))
 
     assert failure.level == "timing"
-    assert type(failure.exception) in on_stock
+    assert (DeadlockError if on_stock is StockGoesOnError else on_stock) is type(failure.exception)

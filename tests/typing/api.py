@@ -17,6 +17,7 @@ from virtualloop import (
     VirtualLoopError,
     explore,
     explored,
+    histories,
 )
 from virtualloop.schedules import Choice, Exhaustive, Random, Recording, Replay, ReplayError
 from virtualloop.trace import Deviation
@@ -36,6 +37,7 @@ def construct() -> None:
     as_asyncio: asyncio.AbstractEventLoop = loop
     assert_type(as_asyncio.time(), float)
     assert_type(asyncio.run(number(), loop_factory=VirtualLoop), int)  # type: ignore[call-arg,unused-ignore]  # 3.12
+    asyncio.Runner(loop_factory=loop)  # type: ignore[arg-type]  # it is none
     VirtualLoop(7, strict=True)
     VirtualLoop(random.Random(7), order="io", lateness=0.1, start=100.0, spin_limit=10, thread_patience=1)
     VirtualLoop(schedule=Last(), order="timing")
@@ -47,6 +49,8 @@ def drive(loop: VirtualLoop) -> None:
     loop.advance(1.5)
     loop.run_until_idle()
     assert_type(loop.describe_tasks(), str)
+    loop.until(lambda: True)
+    loop.until(lambda: "yes", within=1)
     task = loop.create_task(number(), name="one")
     assert_type(task, asyncio.Task[int])
     loop.run_until_complete(task)
@@ -55,6 +59,10 @@ def drive(loop: VirtualLoop) -> None:
 async def inside() -> None:
     await virtualloop.advance(1)
     await virtualloop.run_until_idle()
+    await virtualloop.until(lambda: 1, within=2.5)
+    virtualloop.always(lambda: True)
+    virtualloop.always(lambda: "yes", "it holds")
+    virtualloop.sometimes(lambda: True, "it happens")
     assert_type(virtualloop.choose(["a", "b"]), str)
     numbers: list[int] = [1, 2]
     assert_type(virtualloop.choose(numbers), int)
@@ -81,7 +89,7 @@ def traces() -> None:
     assert_type(trace.diff(Trace()), str)
 
 
-@explored(runs=10, order="io", cancel="worker")
+@explored(runs=10, seconds=1.5, every_failure=True, replay=["v1.a"], order="io", cancel="worker")
 async def test(value: int) -> None:
     await asyncio.sleep(value)
 
@@ -91,6 +99,7 @@ async def plain_test() -> None: ...
 
 
 def explorations() -> None:
+    explore(number, seconds=5, every_failure=True)
     exploration = explore(number, runs=10, seed=1, check=False, cancel=lambda task: task.get_name() == "one")
     assert_type(exploration, Exploration)
     assert_type(exploration.runs, int)
@@ -110,6 +119,7 @@ def networks() -> None:
     network = virtualloop.Network(hosts=["server"], latency=(0.0, 0.1), bandwidth=1e6, loss=0.1, resets=0.01)
     loop = VirtualLoop(network=network)
     assert_type(loop.network, virtualloop.Network)
+    assert_type(virtualloop.get_network(), virtualloop.Network)
     network.link("localhost", "server", latency=0.2, one_way=True)
     network.partition("localhost", "server")
     network.heal("localhost", "server")
@@ -126,3 +136,17 @@ def networks() -> None:
 
 def errors() -> tuple[type[VirtualLoopError], ...]:
     return DeadlockError, LivelockError, UnsupportedError, ReplayError
+
+
+async def recorded() -> None:
+    history = histories.History()
+    async with history.call("Ann", "read", "x") as call:
+        assert_type(call, histories.Call)
+        call.result = 1
+
+    def model(state: int | None, op: str, args: tuple[int, ...], result: int) -> int | None:
+        return state
+
+    assert_type(history.check(model, initial=0, partition=lambda call: call.client, consistency="sequential"), bool)
+    history.check(histories.register)
+    assert_type(history.calls, tuple[histories.Call, ...])

@@ -6,73 +6,98 @@ one pair. Nothing else is asked of the real thing.
 
 from __future__ import annotations
 
-import gc
 import os
+import selectors
 import socket
+import stat
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from virtualloop._errors import UnsupportedError
-from virtualloop.network import _names
-from virtualloop.network._faces import MemorySocket, endpoint_of, stand_for
-
-if TYPE_CHECKING:
-    from virtualloop.network._endpoint import Endpoint
-    from virtualloop.network._medium import Medium
+from virtualloop.network import _dns
+from virtualloop.network._datagram import DatagramSocket
+from virtualloop.network._fabric import Fabric
+from virtualloop.network._socket_objects import (
+    AnySocket,
+    MemorySocket,
+    adopted_sockets,
+    socket_of,
+    stand_for,
+)
 
 __all__ = ["Adoption"]
 
-#: How often at most all objects are looked through for a socket that listens: it takes some milliseconds, and a program
-#: that goes on connecting to a port where nobody listens means it.
-MAX_LOOKS = 100
+#: How often at most the process's descriptors are looked through for a socket that listens: a program that goes on
+#: connecting to a port where nobody listens means it.
+MAX_LOOKS = 1000
+#: Where a system lists the descriptors of a process.
+DESCRIPTORS = "/dev/fd"
 
-# Options of the real socket that the endpoint needs to know: (level, option).
+# Options of the real socket that its like in memory needs to know: (level, option).
 _KEPT = [(socket.SOL_SOCKET, socket.SO_REUSEADDR)]
 if hasattr(socket, "SO_REUSEPORT"):
     _KEPT.append((socket.SOL_SOCKET, socket.SO_REUSEPORT))
 
 
 class Adoption:
-    """The adopted sockets of one medium."""
+    """The adopted sockets of one network; `make(family, type, proto)` makes a socket in memory."""
 
-    def __init__(self, medium: Medium) -> None:
-        self._medium = medium
+    def __init__(self, fabric: Fabric, make: Callable[[int, int, int], AnySocket]) -> None:
+        self._fabric = fabric
+        self._make = make
         # The other ends of pairs of which one end was handed in, by what tells whose they are.
-        self._twins: dict[Any, Endpoint] = {}
-        # Who waits for a socket that listens, and how often it was looked whether there is one.
-        self._waiting: list[Callable[[], None]] = []
+        self._twins: dict[Any, AnySocket] = {}
+        # How often it was looked whether there is one that listens.
         self._looks = 0
 
-    def is_expected(self, port: int) -> bool:
-        """Return whether the program has a real socket that listens at a port, and has not handed it in.
+    def is_expected(self, kind: int, port: int) -> bool:
+        """Return whether the program has a real socket, and has not handed it in, that takes what is sent to a port.
 
-        To others it takes connections already, and they wait until it is asked for them.
+        To others it takes connections and datagrams already, and they wait until it is asked for them.
         """
+        found = self._real_sockets(kind, port)
+        return bool(found) and not any(_is_served(fd) for fd in found)
+
+    def is_served(self, port: int) -> bool:
+        """Return whether another thread of this process serves connections to a port, for real."""
+        return any(_is_served(fd) for fd in self._real_sockets(socket.SOCK_STREAM, port))
+
+    def _real_sockets(self, kind: int, port: int) -> list[int]:
+        """Return the descriptors of real sockets at a port that take what is sent there, but for those handed in."""
         self._looks += 1
         if self._looks > MAX_LOOKS:
-            return False
-        sockets = [each for each in gc.get_objects() if type(each) is socket.socket]
-        return any(_listens(sock) and sock.getsockname()[1] == port for sock in sockets if sock.family in _names.ANY)
+            return []
+        handed_in = {socket.socket.fileno(sock) for sock in adopted_sockets()}
+        return [fd for fd in _sockets_of_the_process() if fd not in handed_in and _takes(fd, kind, port)]
 
-    def when_handed_in(self, resume: Callable[[], None]) -> None:
-        """Have `resume()` called when another socket that listens was handed in."""
-        self._waiting.append(resume)
+    def adopt(self, sock: socket.socket, watched: Iterable[int]) -> None:
+        """Have a real socket stand for one in memory; one that does already, or is closed, stays as it is.
 
-    def adopt(self, sock: socket.socket) -> None:
-        """Have a real socket stand for one in memory; one that does already, or is closed, stays as it is."""
+        So does one that the program watches itself, at one of the descriptors `watched`, or whose other end it does.
+        """
         if isinstance(sock, MemorySocket) or socket.socket.fileno(sock) == -1 or _is_tls(sock):
             return
-        endpoint = endpoint_of(sock)
-        if endpoint is None or endpoint.medium is not self._medium:
-            endpoint = self._endpoint_for(sock)
-            stand_for(sock, endpoint)
-            if endpoint.listens:
-                waiting, self._waiting = self._waiting, []
-                for resume in waiting:
-                    resume()
+        own = socket_of(sock)
+        if (own is None or own.fabric is not self._fabric) and not _is_at(sock, watched):
+            own = self._socket_for(sock)
+            stand_for(sock, own)
+            if own.listens or isinstance(own, DatagramSocket):
+                self._fabric.handed_in()
 
-    def _endpoint_for(self, sock: socket.socket) -> Endpoint:
+    def is_twin(self, sock: socket.socket) -> bool:
+        """Return whether a real socket is the other end of one that was handed in."""
+        if not self._twins or isinstance(sock, MemorySocket) or socket.socket.fileno(sock) == -1:
+            return False
+        try:
+            peer = socket.socket.getpeername(sock)
+        except OSError:
+            return False
+        mine = (socket.socket.getsockname(sock), peer) if sock.family in _dns.ANY else peer
+        return (sock.type, mine) in self._twins
+
+    def _socket_for(self, sock: socket.socket) -> AnySocket:
         # What the real thing says, whatever the object's own class is by now.
         address = socket.socket.getsockname(sock)
         try:
@@ -81,26 +106,26 @@ class Adoption:
             peer = None
         if peer is not None:
             return self._end_of_pair(sock, address, peer)
-        endpoint = self._medium.make_endpoint(sock.family, sock.type, sock.proto)
-        if sock.family in _names.ANY:
+        family = _family_of(sock)
+        own = self._make(family, sock.type, sock.proto)
+        if family in _dns.ANY:
             for level, option in _KEPT:
-                endpoint.setsockopt(level, option, socket.socket.getsockopt(sock, level, option))
-            if sock.family == socket.AF_INET6:
+                own.setsockopt(level, option, socket.socket.getsockopt(sock, level, option))
+            if family == socket.AF_INET6:
                 v6only = socket.IPPROTO_IPV6, socket.IPV6_V6ONLY
-                endpoint.setsockopt(*v6only, socket.socket.getsockopt(sock, *v6only))
+                own.setsockopt(*v6only, socket.socket.getsockopt(sock, *v6only))
             if address[1]:
-                endpoint.host.add_alias(address[0])
-                endpoint.take(address[0], address[1])
+                own.bind_as(address[0], address[1])
         elif address:
-            endpoint.local = address
-            self._medium.paths.add(endpoint, address)
+            own.local = address
+            self._fabric.paths.add(own, address)
         if _listens(sock):
-            endpoint.listen()
-        return endpoint
+            own.listen()
+        return own
 
-    def _end_of_pair(self, sock: socket.socket, address: Any, peer: Any) -> Endpoint:
+    def _end_of_pair(self, sock: socket.socket, address: Any, peer: Any) -> AnySocket:
         """Return one end of a connection that the program made, and keep the other end until it is handed in."""
-        if sock.family in _names.ANY:
+        if sock.family in _dns.ANY:
             mine, others = (address, peer), (peer, address)
         elif _is_path(address) or _is_path(peer):
             raise UnsupportedError(
@@ -113,12 +138,19 @@ class Adoption:
         twin = self._twins.pop((sock.type, mine), None)
         if twin is not None:
             return twin
-        endpoint, twin = (self._medium.make_endpoint(sock.family, sock.type, sock.proto) for _ in range(2))
-        if sock.family in _names.ANY:
-            endpoint.local, twin.local = address, peer
-        endpoint.pair_with(twin)
-        self._twins[sock.type, others] = twin
-        return endpoint
+        own, other = (self._make(sock.family, sock.type, sock.proto) for _ in range(2))
+        if sock.family in _dns.ANY:
+            own.local, other.local = address, peer
+        own.pair_with(other)  # type: ignore[arg-type]  # both are of one kind
+        self._twins[sock.type, others] = other
+        return own
+
+
+def _family_of(sock: socket.socket) -> int:
+    """Return the family of the real thing, which socket.fromfd() may have been told another one of."""
+    if not hasattr(socket, "SO_DOMAIN"):
+        return sock.family
+    return socket.socket.getsockopt(sock, socket.SOL_SOCKET, socket.SO_DOMAIN)
 
 
 def _listens(sock: socket.socket) -> bool:
@@ -127,6 +159,80 @@ def _listens(sock: socket.socket) -> bool:
         and socket.socket.fileno(sock) != -1
         and bool(socket.socket.getsockopt(sock, socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
     )
+
+
+def _sockets_of_the_process() -> list[int]:
+    """Return all descriptors of sockets that this process has open."""
+    found = []
+    for name in os.listdir(DESCRIPTORS):  # noqa: PTH208  # ten times as fast, and asked whenever nobody listens
+        try:
+            if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                found.append(int(name))
+        except OSError:
+            continue  # That was the one by which they were listed.
+    return found
+
+
+def _takes(fd: int, kind: int, port: int) -> bool:
+    """Return whether a descriptor is that of a socket at a port that takes what is sent to it."""
+    sock = socket.socket(fileno=fd)
+    try:
+        return (
+            sock.type == kind
+            and sock.family in _dns.ANY
+            and sock.getsockname()[1] == port
+            and (kind == socket.SOCK_DGRAM or _listens(sock))
+        )
+    except OSError:
+        return False
+    finally:
+        sock.detach()
+
+
+def _is_served(fd: int) -> bool:
+    """Return whether another thread is in the middle of waiting for what arrives at a real socket."""
+    here = threading.get_ident()
+    for ident, innermost in sys._current_frames().items():
+        frame = None if ident == here else innermost
+        while frame is not None:
+            if any(_waits_for(thing, fd) for thing in frame.f_locals.values()):
+                return True
+            frame = frame.f_back
+    return False
+
+
+def _waits_for(thing: Any, fd: int) -> bool:
+    """Return whether a thing in a frame is the socket, or a selector or a server that has it."""
+    if isinstance(thing, selectors.BaseSelector):
+        return fd in {key.fd for key in (thing.get_map() or {}).values()}
+    if hasattr(type(thing), "serve_forever"):
+        thing = getattr(thing, "socket", None)
+    return isinstance(thing, socket.socket) and socket.socket.fileno(thing) == fd
+
+
+def _is_at(sock: socket.socket, descriptors: Iterable[int]) -> bool:
+    """Return whether one of these descriptors is a real socket's, or that of the other end of its connection."""
+    found = set(descriptors)
+    if not found:
+        return False
+    if socket.socket.fileno(sock) in found:
+        return True
+    try:
+        peer = socket.socket.getpeername(sock)
+    except OSError:
+        return False  # It has no other end.
+    name = socket.socket.getsockname(sock) or _named(sock)
+    for fd in found:
+        if stat.S_ISSOCK(os.fstat(fd).st_mode):
+            other = socket.socket(fileno=fd)
+            try:
+                if other.getpeername() == name and other.getsockname() == peer:
+                    return True
+            except OSError:
+                continue  # No connection.
+            finally:
+                other.detach()
+    return False
 
 
 def _is_path(address: Any) -> bool:

@@ -7,44 +7,67 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
-from virtualloop._clock import TICKS_PER_SECOND
+from virtualloop.network._driver import Event
+from virtualloop.network._fabric import Fabric
+from virtualloop.network._kernel import HostKernel
+from virtualloop.network._link import Link
 
-if TYPE_CHECKING:
-    from virtualloop.network._endpoint import Endpoint
-    from virtualloop.network._machines import Machine
-    from virtualloop.network._medium import Medium
+__all__ = ["Handshake", "Links"]
 
-__all__ = ["Handshake"]
+#: The way there, and the way back.
+Links = tuple[Link, Link]
+
+
+class Connecting(Protocol):
+    """What a handshake asks of the socket that connects."""
+
+    host: HostKernel
+    local: Any
+    closed: bool
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def is_connecting(self) -> bool: ...
+    def established(self, listener: Any, there: HostKernel, links: Links) -> None: ...
+    def fail(self, code: int) -> None: ...
 
 
 class Handshake:
     """Ask for a connection from `sock` to `address` and `port` of the host `there`."""
 
-    def __init__(self, medium: Medium, sock: Endpoint, there: Machine, address: str, port: int) -> None:
-        self._medium = medium
+    def __init__(self, fabric: Fabric, sock: Connecting, there: HostKernel, address: str, port: int) -> None:
+        self._fabric = fabric
         self._sock = sock
         self._there = there
         self._address = address
         self._port = port
-        self._out = medium.link_between(sock.host, there)
-        self._back = medium.link_between(there, sock.host)
-        self._timeout: Any = None
+        self._out = fabric.link_between(sock.host, there)
+        self._back = fabric.link_between(there, sock.host)
+        self._limit: Event | None = None
         if self._out.is_perfect and self._back.is_perfect:
             self._answer(self._listener())
         else:
             self._ask()
 
     def __str__(self) -> str:
-        return f"{self._sock.label}->{self._medium.label(self._there, self._address, self._port)}"
+        return f"{self._sock.label}->{self._fabric.label(self._there, self._address, self._port)}"
 
-    def _listener(self) -> Endpoint | None:
-        bound = self._there.bound_to(socket.SOCK_STREAM, self._sock.family, self._address, self._port)
-        return next((sock for sock in bound if sock.listens), None)
+    def _listener(self) -> Any:
+        listeners = [
+            sock for sock in self._there.bound_to(socket.SOCK_STREAM, self._address, self._port) if sock.listens
+        ]
+        if len(listeners) < 2 or not listeners[0].shares:
+            return next(iter(listeners), None)
+        # Those that share a port get connections in turn, as good as by Linux's hash of the addresses.
+        sharing = [sock for sock in listeners if sock.shares and sock.local == listeners[0].local]
+        return sharing[self._sock.local[1] % len(sharing)]
 
     def _ask(self) -> None:
-        self._out.set_timer(self._out.tick_of(self, 0), self._asked)
+        self._out.post(self._out.arrival(self, 0), self._asked)
 
     def _asked(self) -> None:
         if self._sock.closed:
@@ -54,9 +77,9 @@ class Handshake:
             self._wait(self._out, self._ask)
             return
         listener = self._listener()
-        self._back.set_timer(self._back.tick_of(self, 0), lambda: self._answered(listener))
+        self._back.post(self._back.arrival(self, 0), lambda: self._answered(listener))
 
-    def _answered(self, listener: Endpoint | None) -> None:
+    def _answered(self, listener: Any) -> None:
         if self._sock.closed:
             return
         if not self._back.is_open():
@@ -64,32 +87,31 @@ class Handshake:
             return
         self._answer(listener)
 
-    def _wait(self, link: Any, resume: Any) -> None:
-        if self._timeout is None:
-            self._medium.note(link.closed_by, f"{self}: no answer")
-        self._limit()
+    def _wait(self, link: Link, resume: Callable[[], None]) -> None:
+        if self._limit is None:
+            link.note(link.closed_by, f"{self}: no answer")
+        self._end_some_time()
         link.when_open(resume)
 
-    def _limit(self) -> None:
+    def _end_some_time(self) -> None:
         """See to it that this ends, answered or not."""
-        if self._timeout is None:
-            end = self._medium.loop._clock.tick + int(self._medium.connect_timeout * TICKS_PER_SECOND)
-            self._timeout = self._medium.set_timer(end, self._give_up)
+        if self._limit is None:
+            self._limit = self._out.post_after(self._fabric.connect_timeout, self._give_up)
 
     def _give_up(self) -> None:
         if self._sock.is_connecting:
             self._sock.fail(errno.ETIMEDOUT)
 
-    def _answer(self, listener: Endpoint | None) -> None:
+    def _answer(self, listener: Any) -> None:
         if not self._sock.is_connecting:
             return
-        if listener is None and self._medium.adoption.is_expected(self._port):
+        if listener is None and self._fabric.is_expected(socket.SOCK_STREAM, self._port):
             # The real socket that listens there takes connections, but has not been handed in yet.
-            self._limit()
-            self._medium.adoption.when_handed_in(lambda: self._answer(self._listener()))
+            self._end_some_time()
+            self._fabric.when_handed_in(lambda: self._answer(self._listener()))
             return
-        if self._timeout is not None:
-            self._timeout.cancel()
+        if self._limit is not None:
+            self._limit.cancel()
         if listener is None or not listener.listens:
             self._sock.fail(errno.ECONNREFUSED)
         else:

@@ -7,17 +7,31 @@ started them, as they do every context variable.
 from __future__ import annotations
 
 from contextvars import Context, ContextVar
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
-from virtualloop.network._power import stop
-
-if TYPE_CHECKING:
-    from virtualloop.network import Network
+from virtualloop.network._fabric import Fabric
 
 __all__ = ["Host", "current_name", "name_in"]
 
 # The host that the code in this context runs on, and the entry before it.
 _current: ContextVar[tuple[Host, Any] | None] = ContextVar("virtualloop host", default=None)
+
+
+class Hosted(Protocol):
+    """What a host asks of its network."""
+
+    @property
+    def _fabric(self) -> Fabric | None:
+        """The fabric, or None before there is one."""
+        ...
+
+    def _live(self) -> Fabric:
+        """Return the fabric. Raises RuntimeError before there is one."""
+        ...
+
+    def _addresses_of(self, name: str) -> dict[int, str]:
+        """Return the addresses of a host."""
+        ...
 
 
 class Host:
@@ -38,7 +52,7 @@ class Host:
             runner.run(main())
     """
 
-    def __init__(self, network: Network, name: str) -> None:
+    def __init__(self, network: Hosted, name: str) -> None:
         self._network = network
         self.name = name
 
@@ -48,38 +62,39 @@ class Host:
     @property
     def address(self) -> str:
         """The address that others reach it at."""
-        return next(iter(self._network._hosts[self.name].values()))
+        return next(iter(self._network._addresses_of(self.name).values()))
 
     @property
     def is_up(self) -> bool:
         """Whether it runs; see `crash`."""
-        return self._network._live().machines[self.name].is_up
+        return self._network._live().kernels[self.name].is_up
 
     def crash(self) -> None:
         """Cut the power: nothing of this host runs any more, not even a `finally`, and nobody is told.
 
-        Its tasks are cancelled for whoever awaits them from elsewhere. What it had sent still comes in; its peers hear
+        Its tasks are cancelled for whoever awaits them from elsewhere. What it had sent still arrives; its peers hear
         nothing more, as over a network: what they send is not acknowledged, until they give up after a quarter of an
         hour, or until the host is up again and knows nothing of them. What its tasks hold is given up, and their
         `finally` blocks run, when the loop is closed.
 
         Raises RuntimeError if the code that calls it runs on this host.
         """
-        medium = self._network._live()
-        if medium.here.name == self.name:
+        fabric = self._network._live()
+        if fabric.here.name == self.name:
             raise RuntimeError(f"host {self.name!r} cannot be crashed by code that runs on it: call crash() elsewhere")
-        machine = medium.machines[self.name]
-        if machine.is_up:
-            machine.cut_power(stop(medium, machine, self._holds))
+        kernel = fabric.kernels[self.name]
+        if kernel.is_up:
+            fabric.incident(f"host {self.name} crashes")
+            fabric.crash(kernel, self._holds)
 
     def restart(self) -> None:
         """Switch the power on again: nothing runs, no port is taken, and the connections of before are unknown."""
-        medium = self._network._live()
-        medium.machines[self.name].is_up = True
-        medium.refresh()
+        fabric = self._network._live()
+        fabric.incident(f"host {self.name} restarts")
+        fabric.restart(fabric.kernels[self.name])
 
     def __enter__(self) -> Self:
-        if self._network._medium is not None and not self.is_up:
+        if self._network._fabric is not None and not self.is_up:
             raise RuntimeError(f"host {self.name!r} is down: restart() it first")
         _current.set((self, _current.get()))
         return self
@@ -102,7 +117,7 @@ def name_in(context: Any) -> str | None:
     return None if entry is None else entry[0].name
 
 
-def current_name(network: Network) -> str | None:
+def current_name(network: Hosted) -> str | None:
     """Return the name of the host, of this network, that the code which asks runs on, or None."""
     entry = _current.get()
     return None if entry is None or entry[0]._network is not network else entry[0].name

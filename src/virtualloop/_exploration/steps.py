@@ -1,0 +1,191 @@
+"""What tells a run from others: which task went on, at which line, in which order.
+
+Owns the digest of these steps and, for runs whose neighbours are tried, that of the state in which each question was
+asked. Both are the same in every process. Knows nothing of what is looked for.
+
+Two runs that have made the same steps, at the same ticks, and where the same events are pending, ready and held, go on
+in the same way: so that whoever has tried all answers to a question in one of them need not try them in the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from types import CoroutineType, GeneratorType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from virtualloop._core.arrivals import Arrivals
+from virtualloop._core.clock import Clock
+from virtualloop._core.entries import FIRST
+from virtualloop._core.entries import run as run_entry
+from virtualloop._core.recorder import Recorder
+from virtualloop.schedules._choice import Schedule
+from virtualloop.schedules._replay import Recording
+
+__all__ = ["StateLog", "StepLog", "WithholdingLog"]
+
+_Run = Callable[[Any], None]
+#: What stands for a plain callback: they keep their order among themselves, so it need not be said which one it is.
+_PLAIN = -1
+#: Answers of these kinds say in which order what is pending runs, which is part of the state; all others go to the
+#: program, and decide what it is from there on.
+_OF_THE_ORDER = frozenset({"late", "slow", "apart", "hold", "reply", "release", "task"})
+
+
+#: A coroutine of `asyncio.sleep` waits at one of two lines, and what it awaits tells which. Its frame is not asked: the
+#: object would be made for that alone and dropped with the next step, which costs as much as half of the step.
+_SLEEP = asyncio.sleep.__code__
+
+
+class StepLog:
+    """An instrument of the scheduler that digests steps of tasks."""
+
+    def __init__(self) -> None:
+        self.digest = 0
+        #: How many there were, those of plain callbacks included.
+        self.steps = 0
+        # Tasks that nobody has given numbers: a library has made them, and they began eagerly.
+        self._seen: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        self._unnumbered = _PLAIN
+
+    def around(self, run: _Run) -> _Run:
+        """Return what runs an entry and takes note of the step."""
+        is_innermost = run is run_entry
+
+        def run_and_note(entry: Any) -> None:
+            self.steps += 1
+            if type(entry) is not tuple:
+                run(entry)
+                return
+            if is_innermost:
+                # As `run` does, in line: this is asked at each step of each run.
+                context, callback, argument = entry
+                if argument is None or argument is FIRST:
+                    context.run(callback)
+                else:
+                    context.run(callback, argument)
+            else:
+                run(entry)
+                callback = entry[1]
+            task = callback.__self__
+            try:
+                number = task._virtualloop_number
+            except AttributeError:
+                number = self._number_of(task)
+            coro = task.get_coro()
+            if type(coro) is not CoroutineType or (frame := coro.cr_frame) is None:
+                self.digest = hash((self.digest, number))
+                return
+            # Down to the innermost coroutine: each stands where the task will go on.
+            digest = hash((self.digest, number, frame.f_lasti))
+            while type(coro := coro.cr_await) is CoroutineType:
+                if coro.cr_code is _SLEEP:
+                    digest = hash((digest, type(coro.cr_await) is GeneratorType))
+                    break
+                if (frame := coro.cr_frame) is None:
+                    break
+                digest = hash((digest, frame.f_lasti))
+            self.digest = digest
+
+        return run_and_note
+
+    def _number_of(self, task: Any) -> int:
+        """Return what tells a task from others: its number or, as it hashes by its address, one by its first step."""
+        number: int | None = getattr(task, "_virtualloop_number", None)
+        if number is None:
+            number = self._seen.get(task)
+        if number is None:
+            self._unnumbered -= 1
+            number = self._seen[task] = self._unnumbered
+        return number
+
+
+class StateLog(StepLog):
+    """The same, and a schedule around another one that digests the state in which each question is asked."""
+
+    def __init__(self, schedule: Schedule, *, keep: bool = True) -> None:
+        super().__init__()
+        self._schedule = schedule
+        self._keep = keep
+        self._history = 0
+        self._arrivals: Arrivals | None = None
+        self._names: dict[int, tuple[int, int, Any]] = {}
+        self._clock: Clock | None = None
+        #: A digest for each question.
+        self.states: list[int] = []
+
+    def _tick(self) -> int:
+        return 0 if self._clock is None else self._clock.tick
+
+    def attach(self, arrivals: Arrivals | None, clock: Clock, recorder: Recorder | None) -> None:
+        """Look at the arrivals of a loop, none at order "fifo"; `recorder` keeps the record, if there is one."""
+        self._arrivals = arrivals
+        self._clock = clock
+        if arrivals is not None and self._keep:
+            arrivals.names = self._names
+
+    def choose(self, n: int, kind: str) -> int:
+        """Ask the other schedule, and digest the state, where that is to be kept."""
+        if not self._keep:
+            return self._schedule.choose(n, kind)
+        arrivals = self._arrivals
+        state = None if arrivals is None else arrivals.state(self._name_of)
+        answer = self._schedule.choose(n, kind)
+        of_the_order = kind in _OF_THE_ORDER
+        # Strings hash otherwise in each process, and which kind it is follows from the state, but for this.
+        self.states.append(hash((self._history, state, n, of_the_order)))
+        if not of_the_order:
+            self._history = hash((self._history, n, answer))
+        return answer
+
+    def around(self, run: _Run) -> _Run:
+        """Return what runs an entry and takes note of it."""
+        run_and_note = super().around(run)
+        if not self._keep:
+            return run_and_note
+        names, name_of, clock = self._names, self._name_of, self._clock
+        assert clock is not None
+
+        def run_and_keep(entry: Any) -> None:
+            self._history = hash((self._history, clock.tick, name_of(entry)))
+            names.pop(id(entry), None)
+            run_and_note(entry)
+
+        return run_and_keep
+
+    def _name_of(self, entry: Any) -> int | tuple[int, int]:
+        if type(entry) is tuple:
+            return self._number_of(entry[1].__self__)
+        name = self._names.get(id(entry))
+        return _PLAIN if name is None else name[:2]
+
+
+class WithholdingLog(StepLog):
+    """The same, and ends the run where main would go on only with events that were put off at these questions."""
+
+    def __init__(self, recording: Recording, questions: Collection[int]) -> None:
+        super().__init__()
+        self._recording = recording
+        self._withheld_at = questions
+        self._withheld: dict[int, Any] = {}
+        #: Called where nothing else is left to happen.
+        self.give_up: Callable[[], None]
+
+    def asks(self, event: Any) -> None:
+        """Take note of the event that the next question is about."""
+        if len(self._recording.choices) in self._withheld_at:
+            self._withheld[id(event)] = event
+
+    def around(self, run: _Run) -> _Run:
+        """Return what runs an entry, unless it is withheld."""
+        run_and_note = super().around(run)
+        withheld = self._withheld
+
+        def run_unless_withheld(entry: Any) -> None:
+            if id(entry) in withheld:
+                self.give_up()
+            else:
+                run_and_note(entry)
+
+        return run_unless_withheld

@@ -1,0 +1,377 @@
+"""Sockets that connections are made of.
+
+Owns what a connection does when it is asked not to wait: its states, its errors, its buffers, and the sockets that
+others connect to.
+
+The behaviour is that of Linux over its loopback: a connection is made inside connect(), and reported as in progress; a
+socket that is closed with bytes unread resets the connection; the first bytes sent to a socket that is closed are
+taken, and what they bring back makes the next call fail.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from virtualloop.network import _dns
+from virtualloop.network._dns import error
+from virtualloop.network._fabric import Fabric
+from virtualloop.network._handshake import Handshake, Links
+from virtualloop.network._kernel import HostKernel
+from virtualloop.network._link import Link
+from virtualloop.network._pipe import FIN, RST, SYN, RecordedWire, Wire
+from virtualloop.network._socket import UNIX, Socket
+
+__all__ = ["StreamSocket"]
+
+_PEEK = int(socket.MSG_PEEK)
+
+
+class StreamSocket(Socket):
+    """One end of a connection, or a socket that listens for connections."""
+
+    __slots__ = (
+        "_connecting",
+        "_linger",
+        "_waiting",
+        "incoming",
+        "listener",
+        "out",
+        "over",
+        "shut_reading",
+        "shut_writing",
+    )
+
+    def __init__(self, fabric: Fabric, host: HostKernel, family: int, kind: int, proto: int) -> None:
+        super().__init__(fabric, host, family, kind, proto)
+        self._linger = False
+        #: The two directions of a connection.
+        self.incoming: Wire[StreamSocket] | None = None
+        self.out: Wire[StreamSocket] | None = None
+        #: Whom the connection was made to, until it is accepted.
+        self.listener: StreamSocket | None = None
+        # Connections that wait to be accepted, if this socket listens.
+        self._waiting: deque[StreamSocket] | None = None
+        self._connecting = False
+        self.shut_reading = self.shut_writing = False
+        #: Whether the connection was reset, from here or from there.
+        self.over = False
+
+    def may_read(self) -> bool:
+        """Return whether select() would say so."""
+        if self._waiting is not None:
+            return bool(self._waiting)
+        wire = self.incoming
+        if wire is None:
+            return bool(self._error)
+        return bool(wire.size or wire.ended or self._error or self.over or self.shut_reading)
+
+    def may_write(self) -> bool:
+        """Return whether select() would say so: not for a few bytes of room in a full buffer."""
+        if self._connecting or self._waiting is not None:
+            return False
+        wire = self.out
+        if wire is None or self._error or self.over or self.shut_writing:
+            return True
+        return wire.room * 3 >= wire.capacity
+
+    def getpeername(self) -> Any:
+        """Return the address of the other end."""
+        self._check_open()
+        if self._connecting or self.over:
+            raise error(errno.ENOTCONN)
+        return super().getpeername()
+
+    # --- connections --------------------------------------------------------------------------------------------------
+
+    @property
+    def is_connecting(self) -> bool:
+        """Whether a connection was asked for, and there is no answer yet."""
+        return self._connecting
+
+    @property
+    def listens(self) -> bool:
+        """Whether connections can be made to this socket."""
+        return self._waiting is not None and not self.closed
+
+    def listen(self) -> None:
+        """Let others connect."""
+        self._check_open()
+        if self._peer is not None:
+            raise error(errno.EINVAL)
+        if self.local is None:
+            if self.family == UNIX:
+                raise error(errno.EINVAL)
+            self.take(_dns.ANY[self.family], 0)
+        elif self.family != UNIX and self._waiting is None and self.host.is_listened(self):
+            raise error(errno.EADDRINUSE)
+        if self._waiting is None:
+            self._waiting = deque()
+
+    def accept(self) -> StreamSocket:
+        """Return the next connection."""
+        self._check_open()
+        if self._waiting is None:
+            raise error(errno.EINVAL)
+        if not self._waiting:
+            raise error(errno.EAGAIN)
+        connection = self._waiting.popleft()
+        connection.listener = None
+        return connection
+
+    def connect(self, address: Any) -> None:
+        """Ask for a connection. Raises BlockingIOError, for it is made when this socket may be written."""
+        self._check_open()
+        if self._connecting:
+            raise error(errno.EALREADY)
+        if self._peer is not None:
+            raise error(errno.EISCONN)
+        if self._waiting is not None:
+            raise error(errno.EINVAL if self.family == UNIX else errno.EISCONN)
+        if self.family == UNIX:
+            listener = self.fabric.paths.find(self, address)
+            if not listener.listens:
+                raise error(errno.ECONNREFUSED)
+            self._peer = listener.local
+            self._establish(listener, listener.host, None)
+            self._ask_to_be_accepted_there()
+            return
+        host, port = self._parse(address, "connect")
+        host = self._target(host)
+        there = self.fabric.find(self.host, host)
+        if there is None:
+            raise _dns.no_route()
+        if self.local is None:
+            self.take(self.host.own_address(host), 0, is_connected=True)
+        self._peer = self._address(host, port)
+        self._connecting = True
+        Handshake(self.fabric, self, there, host, port)
+        raise error(errno.EINPROGRESS)
+
+    def _establish(self, listener: StreamSocket, there: HostKernel, links: Links | None) -> None:
+        """Make the other end, and the wires between the two."""
+        other = StreamSocket(self.fabric, there, listener.family, self.type, self.proto)
+        other._options.update(listener._options)
+        other.buffer_for_sending = listener.buffer_for_sending
+        other.buffer_for_receiving = listener.buffer_for_receiving
+        if self.family == UNIX:
+            other.local, other._peer = self._peer, self.local if self.local is not None else ""
+        else:  # A socket of IPv6 may have asked for one of IPv4, and the other way round.
+            other.local = other._address(_dns.unmapped(self._peer[0]), self._peer[1])
+            other._peer = other._address(*self._own())
+        other.listener = listener
+        self.pair_with(other, links)
+
+    def pair_with(self, other: StreamSocket, links: Links | None = None) -> None:
+        """Lay the two wires of a connection."""
+        if self._peer is None:
+            self._peer, other._peer = other.local or "", self.local or ""
+        there, back = links or (None, None)
+        self.out = other.incoming = self._wire_to(other, there)
+        other.out = self.incoming = other._wire_to(self, back)
+
+    def _wire_to(self, other: StreamSocket, link: Link | None) -> Wire[StreamSocket]:
+        recorder = self.fabric.driver.recorder
+        return Wire(self, other, link) if recorder is None else RecordedWire(self, other, link, recorder)
+
+    def _ask_to_be_accepted_there(self) -> None:
+        assert self.out is not None
+        self._connecting = False
+        self.out.put(SYN)
+        self.notify_writer()
+
+    def ask_to_be_accepted(self) -> None:
+        """Wait for the listener to accept this connection; if it is gone, there is none."""
+        listener = self.listener
+        if listener is None or not listener.listens:
+            self.abandon()
+            return
+        assert listener._waiting is not None
+        listener._waiting.append(self)
+        listener.notify_reader()
+
+    def established(self, listener: StreamSocket, there: HostKernel, links: Links) -> None:
+        """The other side has answered."""
+        if self.closed:
+            return
+        self._establish(listener, there, links)
+        self._ask_to_be_accepted_there()
+
+    def fail(self, code: int) -> None:
+        """The connection that was asked for is not made, or there is no connection any more."""
+        if self.closed:
+            return
+        self._error = code
+        if self._connecting:
+            self._connecting = False
+            self._peer = None
+        else:
+            self.over = True
+        self.notify_reader()
+        self.notify_writer()
+
+    def reset(self) -> None:
+        """Break the connection for both ends."""
+        assert self.out is not None
+        self.fabric.note("reset", f"{self.out}: reset")
+        for end in (self.out.target, self):
+            if end.incoming is not None:
+                end.incoming.cut()
+            end.reset_by_peer()
+
+    def reset_by_peer(self) -> None:
+        """The other end is gone, and what was sent to it is lost."""
+        # One that waits to be accepted still is, and whoever reads from it learns of it.
+        if not self.over and self.incoming is not None:
+            self.fail(errno.EPIPE if self.incoming.ended else errno.ECONNRESET)
+
+    def abandon(self) -> None:
+        """Close, and let the other end see a reset."""
+        self._linger = True
+        self.close()
+
+    def shutdown(self, how: int) -> None:
+        """Say that nothing more will be sent, or read, or both."""
+        self._check_open()
+        if self.out is None or self._connecting or self.over:
+            raise error(errno.ENOTCONN)
+        if how in (socket.SHUT_WR, socket.SHUT_RDWR) and not self.shut_writing:
+            self.shut_writing = True
+            self.out.put(FIN)
+            self.notify_writer()
+        if how in (socket.SHUT_RD, socket.SHUT_RDWR):
+            self.shut_reading = True
+            self.notify_reader()
+
+    def close(self) -> None:
+        """Close: what was sent still arrives at the other end, unless something is left unread here."""
+        if self.closed:
+            return
+        super().close()
+        for connection in self._waiting or ():
+            connection.abandon()
+        out, incoming = self.out, self.incoming
+        if out is None or incoming is None:
+            return
+        if not self.over:
+            self.over = True
+            if self._linger or incoming.size:
+                out.put(RST)
+            elif not self.shut_writing:
+                out.put(FIN)
+        other = out.target
+        if other.closed:
+            # Nobody asks for the wires any more, and without them neither end is part of a cycle.
+            self.out = self.incoming = other.out = other.incoming = None
+
+    def vanish(self) -> None:
+        """Be gone without a word, as in a power cut."""
+        self.over = True
+        self._waiting = None if self._waiting is None else deque()
+        self.close()
+
+    # --- bytes --------------------------------------------------------------------------------------------------------
+
+    def send(self, data: Any) -> int:
+        """Send as much as there is room for; return how many bytes."""
+        wire = self.out
+        if wire is None or self._error or self.over or self.shut_writing:
+            raise self._no_sending()
+        room = wire.room
+        if room <= 0 and len(data):
+            raise error(errno.EAGAIN)
+        if type(data) is not bytes:
+            data = memoryview(data).cast("B") if len(data) else b""
+        if len(data) > room:
+            data = data[:room]
+        if len(data):
+            if wire.link is not None and not wire.link.is_perfect and wire.link.resets():
+                # The error's traceback must not hold a view of a buffer that its owner is going to clear.
+                data = None
+                self.reset()
+                raise self._no_sending()
+            wire.put(data if type(data) is bytes else bytes(data))
+        return len(data)
+
+    def _no_sending(self) -> OSError:
+        self._check_open()
+        if self._error:
+            return self._take_error()
+        if self._connecting:
+            return error(errno.EAGAIN)
+        if self.family == UNIX and self.out is None:
+            return error(errno.ENOTCONN)
+        return error(errno.EPIPE)
+
+    def sendto(self, data: Any, address: Any) -> int:
+        """Send, wherever the connection leads."""
+        self._check_open()
+        return self.send(data)
+
+    def sendmsg(self, buffers: Iterable[Any], address: Any) -> int:
+        """Send as much of the buffers as there is room for; return how many bytes."""
+        sent = 0
+        for buffer in buffers:
+            try:
+                part = self.send(buffer)
+            except BlockingIOError:
+                if sent:
+                    break
+                raise
+            sent += part
+            if part < len(buffer):
+                break
+        return sent
+
+    def sendall(self, data: Any) -> None:
+        """Send everything, or raise BlockingIOError where there is no room for all of it."""
+        if self.out is not None and len(data) > self.out.room:
+            raise error(errno.EAGAIN)
+        self.send(data)
+
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        """Return up to `bufsize` bytes; none at the end."""
+        wire = self.incoming
+        if bufsize < 0:
+            raise ValueError("negative buffersize in recv")
+        if wire is not None and wire.size and bufsize and not self.closed:
+            if wire.link is not None and not wire.link.is_perfect:
+                bufsize = wire.link.piece(wire, min(wire.size, bufsize))
+            data = wire.take(bufsize)
+            if flags & _PEEK:
+                wire.put_back(data)
+                return data
+            writing = wire.source.writing
+            if writing is not None:
+                writing.notify()
+            return data
+        self._check_open()
+        if self._error:
+            raise self._take_error()
+        if wire is None:
+            raise error(errno.EAGAIN if self._connecting else errno.ENOTCONN)
+        if wire.ended or self.over or self.shut_reading or not bufsize:
+            return b""
+        raise error(errno.EAGAIN)
+
+    def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Any]:
+        """Return up to `bufsize` bytes, and no address."""
+        return self.recv(bufsize, flags), None
+
+    # --- options ------------------------------------------------------------------------------------------------------
+
+    def setsockopt(self, level: int, option: int, value: Any) -> None:
+        """Set an option; those of buffers and of lingering change what a connection does."""
+        super().setsockopt(level, option, value)
+        if level != socket.SOL_SOCKET:
+            return
+        if option == socket.SO_SNDBUF and self.out is not None:
+            self.out.capacity = self.buffer_for_sending + self.out.target.buffer_for_receiving
+        elif option == socket.SO_RCVBUF and self.incoming is not None:
+            self.incoming.capacity = self.buffer_for_receiving + self.incoming.source.buffer_for_sending
+        elif option == socket.SO_LINGER:
+            self._linger = isinstance(value, bytes) and struct.unpack("ii", value) == (1, 0)

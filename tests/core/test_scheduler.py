@@ -1,0 +1,560 @@
+"""The scheduler without a loop: entries are plain tuples, and nobody is outside."""
+
+import random
+from collections import deque
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from virtualloop._core.clock import Clock
+from virtualloop._core.entries import FIRST, is_wakeup, run
+from virtualloop._core.events import ExternalEvent
+from virtualloop._core.lateness import HELD, LONGEST, MOST_TURNS
+from virtualloop._core.punctual import PunctualScheduler
+from virtualloop._core.ready import ReorderingQueue
+from virtualloop._core.scheduler import Scheduler
+from virtualloop._core.timers import Timers
+
+LATENESS = 50
+ORDERS = ["fifo", "timing", "io", "tasks"]
+
+
+class Plain:
+    """A context in which nothing is different."""
+
+    def get(self, variable):
+        return None
+
+    def run(self, callback, *args):
+        return callback(*args)
+
+
+HERE = Plain()
+
+
+class StuckError(Exception):
+    pass
+
+
+class Nobody:
+    """An outside with nobody in it."""
+
+    def __init__(self):
+        self.failures = []
+
+    crowd = staticmethod(lambda: 0)
+
+    def stirs(self):
+        return False
+
+    def collect(self):
+        return False
+
+    def wait(self):
+        return False
+
+    def failed(self, exc, entry):
+        self.failures.append((exc, entry))
+
+    def deadlock(self):
+        return StuckError("deadlock")
+
+    def livelock(self, turns):
+        return StuckError("livelock")
+
+    def restless(self, instants):
+        return StuckError("restless")
+
+    def endless(self, jumps):
+        return StuckError("endless")
+
+
+class Checking:
+    """An instrument that asserts the invariants after each step."""
+
+    def __init__(self, scheduler):
+        self.scheduler = scheduler
+        self.steps = 0
+
+    def begin_turn(self, *, idle):
+        self.scheduler.check()
+
+    def around(self, run):
+        def checked(entry):
+            run(entry)
+            self.steps += 1
+
+        return checked
+
+
+class World:
+    """A scheduler, and a log of what it ran: (tick, name)."""
+
+    def __init__(self, order="fifo", choose=lambda n, kind: 0, *, spin_limit=1000, checked=True, replies=False):
+        self.clock = Clock()
+        self.timers = Timers()
+        reordering = ReorderingQueue(choose) if order == "tasks" else None
+        self.ready = deque() if reordering is None else reordering.items
+        self.scheduler = (PunctualScheduler if order == "timing" else Scheduler)(
+            clock=self.clock,
+            timers=self.timers,
+            ready=self.ready,
+            queue=self.ready if reordering is None else reordering,
+            order=order,
+            choose=choose,
+            lateness=LATENESS,
+            replies=replies,
+            spin_limit=spin_limit,
+        )
+        self.outside = Nobody()
+        self.log = []
+        if checked:
+            self.scheduler.add_instrument(Checking(self.scheduler))
+
+    def does(self, name, then=lambda: None):
+        def do():
+            self.log.append((self.clock.tick, name))
+            then()
+
+        return do
+
+    def soon(self, callback, argument=None):
+        self.ready.append((HERE, callback, argument))
+
+    def at(self, tick, callback):
+        event = ExternalEvent(callback, kind="test", context=HERE, timers=self.timers)
+        self.scheduler.post(tick, event)
+        return event
+
+    def drive(self, **end):
+        self.scheduler.drive(self.outside, **end)
+
+    def names(self):
+        return [name for _, name in self.log]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("checked", [True, False])
+def test_everything_runs_and_the_clock_ends_at_the_target(order, checked):
+    world = World(order, checked=checked)
+    world.soon(world.does("now"))
+    world.at(20, world.does("later"))
+    world.at(10, world.does("soon", lambda: world.soon(world.does("next"))))
+    world.drive(target=100)
+
+    assert world.log == [(0, "now"), (10, "soon"), (10, "next"), (20, "later")]
+    assert world.clock.tick == 100
+    assert world.scheduler.reached_end
+    assert world.scheduler.is_empty()
+
+
+def drawn(seed):
+    draw = random.Random(seed)
+    return lambda n, kind: draw.randrange(n)
+
+
+@given(st.sampled_from(ORDERS), st.lists(st.integers(0, 200), max_size=8), st.integers())
+def test_events_arrive_at_their_tick_or_late_but_never_early(order, ticks, seed):
+    world = World(order, drawn(seed))
+    for number, tick in enumerate(ticks):
+        world.at(tick, world.does(number))
+    world.drive(target=1000)
+
+    assert sorted(world.names()) == list(range(len(ticks)))
+    bound = {"fifo": 0, "timing": LATENESS}.get(order, 2 * LATENESS)
+    assert all(ticks[number] <= tick <= ticks[number] + bound for tick, number in world.log)
+    if order in ("fifo", "timing"):
+        assert world.names() == sorted(range(len(ticks)), key=lambda number: (ticks[number], number))
+
+
+@given(st.lists(st.booleans(), max_size=12), st.integers())
+def test_nothing_overtakes_a_plain_callback(plain, seed):
+    """Wake-ups are tuples that do not end with FIRST; what does end with it is queued as a plain callback is."""
+    world = World("tasks", drawn(seed))
+    for number, is_plain in enumerate(plain):
+        entry = (HERE, world.does(number) if is_plain else (lambda _, number=number: world.does(number)()))
+        world.ready.append((*entry, FIRST if is_plain else "a future"))
+    world.drive(until_idle=True)
+
+    place = {number: i for i, number in enumerate(world.names())}
+    for number, is_plain in enumerate(plain):
+        if is_plain:
+            assert all(place[number] < place[after] for after in range(number + 1, len(plain)))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_plain_answers_are_the_order_of_fifo(order):
+    def program(world):
+        def chain(name, left):
+            return world.does(name, lambda: left and world.soon(chain(f"{name}'", left - 1)))
+
+        for tick in (30, 10, 10, 60):
+            world.at(tick, chain(str(tick), 3))
+        world.soon(chain("first", 2))
+        world.drive(target=200)
+        return world.log
+
+    assert program(World(order)) == program(World("fifo"))
+
+
+#: What each order may ask for, and so what may vary there.
+ASKED = {
+    "fifo": set(),
+    "timing": {"late", "slow", "apart"},
+    "io": {"late", "hold", "release"},
+    "tasks": {"late", "hold", "release", "task"},
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_each_order_asks_for_what_may_vary_there_and_for_nothing_else(order):
+    asked = set()
+    for seed in range(20):
+        draw = random.Random(seed)
+
+        def choose(n, kind, draw=draw):
+            asked.add(kind)
+            return draw.randrange(n)
+
+        world = World(order, choose)
+        for tick in (10, 10, 20, 30, 40):
+            world.at(tick, world.does(tick, lambda world=world: world.soon(lambda _: None, "a future")))
+            world.soon(lambda _: None, "a future")
+        world.drive(until_idle=True)
+
+    assert asked - {"apart"} == ASKED[order] - {"apart"}  # timers that the program sets, and not what is outside
+
+
+def test_what_is_held_arrives_when_it_is_released_after_another_event():
+    releases = iter([2, 0])
+    holds = iter([HELD, HELD, HELD, 0])
+    world = World("io", lambda n, kind: next({"hold": holds, "release": releases}.get(kind, iter([0])), 0))
+    for name in ("a", "b", "c"):
+        world.at(10, world.does(name))
+    world.at(10, world.does("on time"))
+    world.at(10 + LATENESS // 2, world.does("after"))
+    world.drive(until_idle=True)
+
+    assert world.names()[:2] == ["on time", "b"]
+    assert sorted(world.names()) == ["a", "after", "b", "c", "on time"]
+
+
+def test_what_was_cancelled_while_it_was_held_is_not_released():
+    holds = iter([HELD, 0])
+    world = World("io", lambda n, kind: next(holds, 0) if kind == "hold" else n - 1 if kind == "release" else 0)
+    event = world.at(10, world.does("held"))
+    world.at(10, world.does("first"))
+    world.at(10, world.does("pending"))
+    world.scheduler.arrivals.on_hold = lambda held: held.cancel()
+    world.drive(until_idle=True)
+
+    assert event._callback is None
+    assert world.names() == ["first", "pending"]
+
+
+def test_a_scheduler_is_empty_when_nothing_is_left_to_run():
+    world = World("io", lambda n, kind: 0)
+    assert world.scheduler.is_empty()
+    world.soon(world.does("ready"))
+    assert not world.scheduler.is_empty()
+    world.drive(until_idle=True)
+    world.at(10, world.does("pending"))
+    assert not world.scheduler.is_empty()
+    world.drive(until_idle=True)
+    assert world.scheduler.is_empty()
+
+
+def test_an_event_that_is_cancelled_never_arrives():
+    holds = iter([HELD])
+    world = World("io", lambda n, kind: next(holds, 0) if kind == "hold" else 0)
+    held = world.at(10, world.does("held"))
+    world.at(20, world.does("canceller", held.cancel))
+    pending = world.at(500, world.does("pending"))
+    pending.cancel()
+    pending.cancel()
+    world.drive(until_idle=True)
+
+    assert world.names() == ["canceller"]
+
+
+def first_is(answer, asked):
+    """Return a choose() whose first answer about an event is this one; what it is asked goes into a list."""
+    answers = iter([answer])
+
+    def choose(n, kind):
+        asked.append((n, kind))
+        return next(answers, 0) if kind in ("hold", "reply") else 0
+
+    return choose
+
+
+@pytest.mark.parametrize("turns", range(1, MOST_TURNS + 1))
+def test_an_event_is_late_by_so_many_turns(turns):
+    """It arrives behind what was queued by then, as from select(), and at the latest when nothing else is left."""
+
+    def chain(world, left):
+        return world.does(f"turn {left}", lambda: left and world.soon(chain(world, left - 1)))
+
+    asked = []
+    world = World("io", first_is(turns, asked))
+    world.at(10, world.does("late"))
+    world.at(10, chain(world, 2))
+    world.drive(until_idle=True)
+
+    expected = ["turn 2", "turn 1", "turn 0"]
+    expected.insert(min(turns + 1, 3), "late")
+    assert world.names() == expected
+    assert {tick for tick, _ in world.log} == {10}
+
+
+def test_what_nothing_could_overtake_is_not_asked_about():
+    asked = []
+    world = World("io", first_is(HELD, asked))
+    world.at(10, world.does("alone"))
+    world.at(10 + LATENESS + 1, world.does("far"))
+    world.drive(until_idle=True)
+
+    assert world.names() == ["alone", "far"]
+    assert [kind for _, kind in asked] == []
+
+
+@pytest.mark.parametrize("near", [False, True])
+def test_a_reply_may_take_longer_than_any_lateness(near):
+    """How it is asked for depends on whether anything else could happen before it; how late it is, does not."""
+    asked = []
+    ticks = 20 * LATENESS
+    world = World("io", first_is(ticks + (HELD if near else 0), asked), replies=True)
+    world.at(10, world.does("reply"))
+    world.at(10 + LATENESS * 10, world.does("timeout"))
+    if near:
+        world.at(11, world.does("near"))
+    world.drive(until_idle=True)
+
+    assert world.log[-1] == (10 + ticks, "reply")
+    assert asked[0] == ((HELD + 1 + LONGEST, "hold") if near else (1 + LONGEST, "reply"))
+
+
+def test_a_reply_that_takes_longer_may_be_cancelled_meanwhile():
+    world = World("io", first_is(20 * LATENESS, []), replies=True)
+    reply = world.at(10, world.does("reply"))
+    world.at(10 + LATENESS * 10, world.does("timeout", reply.cancel))
+    world.drive(until_idle=True)
+
+    assert world.names() == ["timeout"]
+
+
+def test_the_ends_of_a_drive_are_told_apart():
+    world = World()
+    with pytest.raises(StuckError, match="deadlock"):
+        world.drive()
+    world.drive(until_idle=True)
+
+    assert world.scheduler.reached_end
+    world.scheduler.stop()
+    world.drive(target=10)
+    assert not world.scheduler.reached_end
+    assert world.clock.tick == 0
+
+
+def test_jumps_are_counted_where_they_are_limited():
+    for checked in (True, False):
+        world = World(checked=checked)
+        world.scheduler.most_jumps = 5
+
+        def beat(world=world):
+            world.at(world.clock.tick + 1, beat)
+
+        beat()
+        with pytest.raises(StuckError, match="endless"):
+            world.drive()
+        assert world.clock.tick == 6
+
+
+def test_polling_makes_the_clock_creep_and_without_a_deadline_is_a_livelock():
+    world = World(checked=False)
+
+    def poll():
+        if not any(name == "timer" for _, name in world.log):
+            world.soon(poll)
+
+    poll()
+    world.at(100, world.does("timer"))
+    world.drive(until_idle=True)
+    assert world.log == [(100, "timer")]
+
+    world = World(checked=False)
+
+    def spin():
+        world.soon(spin)
+
+    spin()
+    with pytest.raises(StuckError, match="livelock"):
+        world.drive()
+
+
+def test_what_fails_is_reported_and_the_rest_goes_on():
+    for checked in (True, False):
+        world = World(checked=checked)
+        world.soon(lambda: 1 / 0)
+        world.soon(world.does("rest"))
+        world.drive(until_idle=True)
+
+        ((exc, _),) = world.outside.failures
+        assert isinstance(exc, ZeroDivisionError)
+        assert world.names() == ["rest"]
+
+
+def test_an_exit_leaves_the_rest_for_the_next_drive():
+    for order in ORDERS:
+        world = World(order, checked=False)
+
+        def leave():
+            raise KeyboardInterrupt
+
+        world.soon(leave)
+        world.soon(world.does("rest"))
+        with pytest.raises(KeyboardInterrupt):
+            world.drive()
+        world.drive(until_idle=True)
+
+        assert world.names() == ["rest"]
+
+
+class Waiter:
+    def __init__(self, log, name):
+        self.log, self.name, self.cancelled = log, name, False
+
+    def done(self):
+        return self.cancelled
+
+    def set_result(self, result):
+        self.log.append(self.name)
+
+
+def test_waiters_go_on_when_all_else_at_their_tick_has_settled():
+    world = World()
+    for name, tick in (("b", 20), ("a", 10), ("c", 20)):
+        world.scheduler.await_tick(tick, Waiter(world.log, name))
+    gone = Waiter(world.log, "gone")
+    gone.cancelled = True
+    world.scheduler.await_tick(5, gone)
+    world.scheduler.await_idle(Waiter(world.log, "idle"))
+    world.at(10, lambda: world.log.append("ten"))
+    world.at(30, lambda: world.log.append("thirty"))
+    world.drive(until_idle=True)
+
+    assert world.log == ["ten", "a", "b", "c", "thirty", "idle"]
+    assert world.clock.tick == 30
+
+
+def test_a_callback_takes_no_longer_than_somebody_waits_for():
+    """What it has begun to wait for in the same turn, too."""
+    world = World("timing", lambda n, kind: int(kind == "slow"))
+    world.at(30, world.does("thirty"))
+    world.soon(lambda: world.scheduler.await_tick(10, Waiter(world.log, "ten")))
+    world.soon(world.does("next"))
+    world.soon(world.does("last"))
+    world.drive(until_idle=True)
+
+    assert world.log == [(0, "next"), (0, "last"), "ten", (30, "thirty")]
+
+
+def test_a_source_is_looked_at_each_turn_before_the_timers():
+    world = World()
+
+    class Pipe:
+        written = 0
+
+        def poll(self):
+            if self.written:
+                self.written -= 1
+                world.soon(world.does("readable"))
+
+        def write(self):
+            self.written += 1
+            world.at(world.clock.tick, world.does("due"))
+
+    pipe = Pipe()
+    world.scheduler.add_source(pipe)
+    world.at(10, world.does("timer", pipe.write))
+    world.drive(target=50)
+    world.scheduler.remove_source(pipe)
+    pipe.write()
+    world.drive(target=60)
+
+    assert world.log == [(10, "timer"), (10, "readable"), (10, "due"), (50, "due")]
+
+
+def test_instruments_are_nested_as_they_were_added():
+    world = World(checked=False)
+
+    class Named:
+        def __init__(self, name):
+            self.name = name
+
+        def around(self, run):
+            def named(entry):
+                world.log.append(self.name)
+                run(entry)
+
+            return named
+
+    outer, inner = Named("outer"), Named("inner")
+    world.scheduler.add_instrument(outer)
+    world.scheduler.add_instrument(inner, innermost=True)
+    world.soon(lambda: world.log.append("step"))
+    world.drive(until_idle=True)
+    world.scheduler.remove_instrument(outer)
+    world.soon(lambda: world.log.append("step"))
+    world.drive(until_idle=True)
+
+    assert world.log == ["outer", "inner", "step", "inner", "step"]
+
+
+def test_all_that_is_to_run_is_listed_in_its_order():
+    late = iter([HELD, 2, 0, 0])
+    world = World("io", lambda n, kind: next(late, 0) if kind == "hold" else 0)
+    seen = []
+
+    def look():
+        seen.extend(entry._callback.__name__ for entry in world.scheduler.entries() if type(entry) is not tuple)
+        seen.extend(entry[1].__name__ for entry in world.scheduler.entries() if type(entry) is tuple)
+
+    def held(): ...
+
+    def by_turns(): ...
+
+    def ready(): ...
+
+    def pending(): ...
+
+    world.at(10, held)
+    world.at(20, by_turns)
+    world.at(20, lambda: (world.soon(ready), look()))
+    world.at(500, pending)
+    world.drive(until_idle=True)
+    assert seen == ["held", "by_turns", "pending", "ready"]
+    world.at(500, pending)
+    world.soon(ready)
+    world.scheduler.clear()
+    assert list(world.scheduler.entries()) == []
+
+
+def test_what_an_entry_is():
+    log = []
+    run((HERE, lambda: log.append("step"), None))
+    run((HERE, lambda: log.append("first"), FIRST))
+    run((HERE, log.append, "future"))
+    event = ExternalEvent(lambda: log.append("event"), kind="test", context=HERE, timers=Timers())
+    run(event)
+    event.cancel()
+    run(event)
+
+    assert log == ["step", "first", "future", "event"]
+    assert [is_wakeup(entry) for entry in ((HERE, run, None), (HERE, run, FIRST), (HERE, run, 1), event)] == [
+        False,
+        False,
+        True,
+        False,
+    ]

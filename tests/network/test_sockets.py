@@ -1,0 +1,470 @@
+"""Properties of sockets in memory: nothing is lost, nothing is reordered, and nobody gets ahead without bound."""
+
+import asyncio
+import errno
+import os
+import socket
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers import LEVELS, opened, run
+from virtualloop import Network
+
+BUFFERS = 256 * 1024  # what two ends hold together
+
+
+def connected(loop):
+    """Return the two ends of a connection, as sockets, and the listener."""
+    make = loop._stack.make_socket
+    listener, client = make(), make()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    assert client.connect_ex(listener.getsockname()) == errno.EINPROGRESS
+    assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+    server, _ = listener.accept()
+    return client, server, listener
+
+
+@given(st.lists(st.tuples(st.sampled_from(["send", "sendmsg", "recv", "recv_into"]), st.integers(1, 200_000))))
+@settings(max_examples=200, deadline=None)
+def test_bytes_come_in_as_they_were_sent_and_are_bounded(operations):
+    sent, received = bytearray(), bytearray()
+    with opened() as loop:
+        client, server, listener = connected(loop)
+        for operation, size in operations:
+            data = os.urandom(size) if operation.startswith("send") else bytearray(size)
+            try:
+                match operation:
+                    case "send":
+                        sent += data[: client.send(data)]
+                    case "sendmsg":
+                        parts = [memoryview(data)[: size // 2], bytearray(data[size // 2 :])]
+                        sent += data[: client.sendmsg(parts)]
+                    case "recv":
+                        received += server.recv(size)
+                    case "recv_into":
+                        received += data[: server.recv_into(data)]
+            except BlockingIOError:
+                full = operation.startswith("send") and len(sent) - len(received) == BUFFERS
+                assert full or (operation.startswith("recv") and len(sent) == len(received))
+            assert len(sent) - len(received) <= BUFFERS
+            assert bytes(received) == sent[: len(received)]
+        client.close()
+        if len(sent) > len(received):
+            received += server.recv(len(sent))
+        assert received == sent
+        assert server.recv(1) == b""
+        server.close()
+        listener.close()
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=50), max_size=30),
+    st.sampled_from(LEVELS),
+    st.integers(0, 1000),
+    st.booleans(),
+)
+@settings(max_examples=100, deadline=None)
+def test_streams_keep_their_order_whatever_the_network_does(writes, order, seed, pauses):
+    async def main():
+        got = []
+
+        class Keep(asyncio.Protocol):
+            def connection_made(self, transport):
+                self.transport = transport
+
+            def data_received(self, data):
+                got.append(data)
+                if pauses:
+                    self.transport.pause_reading()
+                    asyncio.get_running_loop().call_later(0.01, self.transport.resume_reading)
+
+            def eof_received(self):
+                got.append(None)
+
+        server = await asyncio.get_running_loop().create_server(Keep, port=80)
+        _, writer = await asyncio.open_connection("localhost", 80)
+        for data in writes:
+            writer.write(data)
+            await asyncio.sleep(0.001)
+        writer.close()
+        await asyncio.sleep(100)
+        server.close()
+        return got
+
+    network = Network(latency=(0, 0.05), fragmentation=0.3, coalescing=0.2, bandwidth=100_000)
+    got = run(main, seed, order=order, network=network)
+
+    assert got.count(None) == 1
+    assert got[-1] is None
+    assert b"".join(got[:-1]) == b"".join(writes)
+
+
+@pytest.mark.parametrize("order", LEVELS)
+def test_a_writer_that_never_waits_is_stopped_by_the_buffers(order):
+    async def main():
+        async def never(reader, writer):
+            await asyncio.sleep(1)
+            writer.transport.abort()
+
+        server = await asyncio.start_server(never, port=80, limit=1000)
+        _, writer = await asyncio.open_connection("localhost", 80)
+        for _ in range(100):
+            writer.write(bytes(100_000))
+            await asyncio.sleep(0.001)
+        taken = 10_000_000 - writer.transport.get_write_buffer_size()
+        writer.transport.abort()
+        server.close()
+        await asyncio.sleep(10)
+        return taken
+
+    # What the network holds, and what the reader's transport read before its limit stopped it.
+    assert BUFFERS <= run(main, 1, order=order) <= 2 * BUFFERS + 100_000
+
+
+def test_the_sizes_of_buffers_can_be_set():
+    with opened() as loop:
+        client, server, listener = connected(loop)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1000)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 500)
+
+        assert client.send(bytes(10_000)) == 1500
+        assert client.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 1000
+        assert server.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4) == (500).to_bytes(4, "little")
+        for sock in (client, server, listener):
+            sock.close()
+
+
+def test_a_socket_may_be_written_once_a_third_of_its_buffer_is_free():
+    with opened() as loop:
+        client, server, listener = connected(loop)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1000)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 500)
+        sending = loop.create_task(loop.sock_sendall(client, bytes(1501)))
+        loop.run_until_idle()
+        waits = []
+        for size in (1, 498, 1):
+            waits.append(not sending.done())
+            server.recv(size)
+            loop.run_until_idle()
+
+        assert waits == [True, True, True]
+        assert sending.done()
+        for sock in (client, server, listener):
+            sock.close()
+
+
+def test_peeking_takes_nothing():
+    with opened() as loop:
+        client, server, listener = connected(loop)
+        client.send(b"hello")
+
+        assert server.recv(3, socket.MSG_PEEK) == b"hel"
+        assert server.recv(10) == b"hello"
+        for sock in (client, server, listener):
+            sock.close()
+
+
+def raises(code, call, *args):
+    with pytest.raises(OSError) as caught:
+        call(*args)
+    assert caught.value.errno == code, os.strerror(caught.value.errno)
+
+
+def test_the_errors_of_sockets():
+    """Those of Linux: the same calls on real sockets raise the same."""
+
+    def walk(make):
+        fresh, bound, closed = make(), make(), make()
+        for sock in (fresh, bound):
+            sock.setblocking(False)
+        bound.bind(("127.0.0.1", 0))
+        closed.close()
+        raises(errno.EBADF, closed.recv, 1)
+        raises(errno.EBADF, closed.getsockname)
+        raises(errno.ENOTCONN, fresh.recv, 1)
+        raises(errno.EPIPE, fresh.send, b"x")
+        raises(errno.ENOTCONN, fresh.getpeername)
+        raises(errno.ENOTCONN, fresh.shutdown, socket.SHUT_WR)
+        raises(errno.EINVAL, fresh.accept)
+        raises(errno.EINVAL, bound.bind, ("127.0.0.1", 0))
+        raises(errno.EADDRINUSE, fresh.bind, bound.getsockname())
+        raises(errno.EADDRNOTAVAIL, fresh.bind, ("192.0.2.1", 0))
+        bound.listen()
+        raises(errno.EAGAIN, bound.accept)
+        raises(errno.EINPROGRESS, fresh.connect, bound.getsockname())
+        fresh.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        server, address = bound.accept()
+        server.setblocking(False)
+        assert address == fresh.getsockname()
+        raises(errno.EAGAIN, server.recv, 1)
+        fresh.shutdown(socket.SHUT_WR)
+        raises(errno.EPIPE, fresh.send, b"x")
+        assert server.recv(1) == b""
+        server.send(b"unread")
+        fresh.close()  # with something unread, which resets
+        raises(errno.EPIPE, lambda: [server.send(b"x") for _ in range(3)])
+        server.close()
+        bound.close()
+
+        datagrams = make(socket.AF_INET, socket.SOCK_DGRAM)
+        datagrams.setblocking(False)
+        raises(errno.EAGAIN, datagrams.recv, 1)
+        raises(errno.EDESTADDRREQ, datagrams.send, b"x")
+        raises(errno.EMSGSIZE, datagrams.sendto, bytes(70_000), ("127.0.0.1", 9))
+        raises(errno.EACCES, datagrams.sendto, b"x", ("255.255.255.255", 9))
+        raises(errno.EOPNOTSUPP, datagrams.listen)
+        datagrams.close()
+
+    with opened() as loop:
+        walk(loop._stack.make_socket)
+    walk(socket.socket)
+
+
+def _bound(sock):
+    sock.bind(("127.0.0.1", 0))
+    return sock
+
+
+def _to_itself(sock):
+    sock.connect(_bound(sock).getsockname())
+    return sock
+
+
+def _listening(sock):
+    _bound(sock).listen()
+    return sock
+
+
+def _closed(sock):
+    sock.close()
+    return sock
+
+
+def _set(sock, value):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, value)
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+
+CALLS = {
+    "datagrams": [
+        lambda sock: sock.listen(),
+        lambda sock: sock.accept(),
+        lambda sock: sock.shutdown(socket.SHUT_RDWR),
+        lambda sock: sock.send(b"x"),
+        lambda sock: sock.sendall(b"x"),
+        lambda sock: sock.recv(-1),
+        lambda sock: _bound(sock).recv(10),
+        lambda sock: _bound(sock).recvfrom(10),
+        lambda sock: sock.getpeername(),
+        lambda sock: sock.sendto(b"x", ("<broadcast>", 9)),
+        lambda sock: sock.sendto(bytes(70_000), ("127.0.0.1", 9)),
+        lambda sock: [_set(sock, value) for value in (1, 5000)],
+        lambda sock: [_to_itself(sock).sendall(b"abc"), sock.recv(2, socket.MSG_PEEK), sock.recv(2)],
+        lambda sock: _to_itself(sock).shutdown(socket.SHUT_WR),
+        lambda sock: _closed(sock).recv(1),
+        lambda sock: _closed(sock).listen(),
+        lambda sock: _closed(sock).fileno(),
+    ],
+    "streams": [
+        lambda sock: sock.getpeername(),
+        lambda sock: sock.accept(),
+        lambda sock: _listening(sock).accept(),
+        lambda sock: _listening(sock).listen(),
+        lambda sock: _listening(sock).connect(("127.0.0.1", 9)),
+        lambda sock: sock.send(b"x"),
+        lambda sock: sock.recv(1),
+        lambda sock: sock.recv(-1),
+        lambda sock: sock.shutdown(socket.SHUT_RDWR),
+        lambda sock: sock.bind((b"127.0.0.1", 0)),
+        lambda sock: sock.bind("127.0.0.1"),
+        lambda sock: sock.bind(("127.0.0.1",)),
+        lambda sock: sock.bind((1, 0)),
+        lambda sock: sock.bind(("127.0.0.1", 70_000)),
+        lambda sock: _bound(sock).bind(("127.0.0.1", 0)),
+        lambda sock: sock.bind(("192.0.2.1", 0)),
+        lambda sock: [sock.settimeout(0), sock.gettimeout(), sock.getblocking()],
+        lambda sock: _closed(sock).send(b"x"),
+    ],
+}
+
+
+@pytest.mark.parametrize(("kind", "number"), [(kind, number) for kind in CALLS for number in range(len(CALLS[kind]))])
+def test_a_call_does_what_it_does_on_a_real_socket(kind, number):
+    def outcome(make):
+        sock = make(socket.AF_INET, socket.SOCK_DGRAM if kind == "datagrams" else socket.SOCK_STREAM)
+        sock.setblocking(False)
+        try:
+            return CALLS[kind][number](sock)
+        except OSError as exc:
+            return type(exc), exc.errno
+        except Exception as exc:
+            return type(exc), str(exc)
+        finally:
+            sock.close()
+
+    with opened() as loop:
+        assert outcome(loop._stack.make_socket) == outcome(socket.socket)
+
+
+def test_more_errors_of_sockets(tmp_path):
+    def walk(make, folder):
+        folder.mkdir()
+        stream, listener = make(), make()
+        for sock in (stream, listener):
+            sock.setblocking(False)
+        for wrong in ("text", ("127.0.0.1",), ("127.0.0.1", "80"), ("::1", 80), (1, 80)):
+            with pytest.raises((TypeError, OSError)):
+                stream.connect(wrong)
+        for method in (stream.connect, stream.bind):
+            with pytest.raises(OverflowError, match="port must be 0-65535"):
+                method(("127.0.0.1", 70000))
+        with pytest.raises(ValueError, match="negative buffersize in recv"):
+            stream.recv(-1)
+        listener.bind(("", 0))
+        port = listener.getsockname()[1]
+        assert listener.getsockname() == ("0.0.0.0", port)
+        listener.listen()
+        raises(errno.EISCONN, listener.connect, ("127.0.0.1", port))
+        raises(errno.EINPROGRESS, stream.connect, ("", port))
+        stream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        assert stream.connect_ex(("127.0.0.1", port)) in (0, errno.EISCONN)  # Linux says so once without an error
+        assert stream.connect_ex(("127.0.0.1", port)) == errno.EISCONN
+        assert stream.getpeername() == ("127.0.0.1", port)
+        raises(errno.EINVAL, stream.listen)
+        server, _ = listener.accept()
+        server.setblocking(False)
+        stream.sendall(b"hello")
+        assert server.recvfrom(3) == (b"hel", None)
+        stream.shutdown(socket.SHUT_RDWR)
+        assert stream.recv(1) == b""
+        assert server.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
+        assert server.sendto(b"x", ("127.0.0.1", 9)) == 1  # the address is for datagrams
+        again = server.dup()
+        assert again.getsockname() == server.getsockname()
+        server.close()
+        assert again.recv(5) == b"lo"
+        again.close()
+        with stream, listener:
+            pass
+        assert stream.fileno() == listener.fileno() == -1
+
+        path = str(folder / "socket")
+        one, other = (make(socket.AF_UNIX) for _ in range(2))
+        for sock in (one, other):
+            sock.setblocking(False)
+        raises(errno.ENOENT, one.connect, path)
+        raises(errno.ENOTCONN, one.send, b"x")
+        raises(errno.EINVAL, one.listen)
+        with pytest.raises(OSError, match="AF_UNIX path too long"):
+            one.bind(path * 20)
+        with pytest.raises(TypeError):
+            one.bind(1)
+        one.bind(path)
+        raises(errno.ECONNREFUSED, other.connect, path)
+        raises(errno.EADDRINUSE, other.bind, path)
+        one.listen()
+        assert other.connect(path) is None
+        connection, _ = one.accept()
+        assert connection.getsockname() == other.getpeername() == path
+        packets = make(socket.AF_UNIX, socket.SOCK_DGRAM)
+        raises(errno.EPROTOTYPE, packets.sendto, b"x", path)
+        for sock in (one, other, connection, packets):
+            sock.close()
+
+        left, right = (make(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
+        left.bind(path + "1")
+        right.bind(path + "2")
+        left.connect(path + "2")
+        left.send(b"connected")
+        assert right.recvfrom(100) == (b"connected", path + "1")
+        right.sendto(b"not", path + "1")
+        assert left.recv(2) == b"no"
+        left.close()
+        raises(errno.ECONNREFUSED, right.sendto, b"x", path + "1")
+        right.close()
+
+        datagrams, others = (make(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        others.bind(("127.0.0.1", 0))
+        datagrams.connect(("", others.getsockname()[1]))
+        assert datagrams.sendmsg([b"one", b"two"]) == 6
+        others.setblocking(True)
+        assert others.recv(100, socket.MSG_PEEK) == b"onetwo"
+        buffer = bytearray(10)
+        assert others.recvfrom_into(buffer)[0] == 6
+        assert datagrams.sendto(b"", ("", others.getsockname()[1])) == 0
+        assert others.recv(1) == b""
+        datagrams.close()
+        others.close()
+
+    with opened() as loop:
+        walk(loop._stack.make_socket, tmp_path / "memory")
+        with pytest.raises(OSError, match="Address family not supported"):
+            loop._stack.make_socket(12345)
+        with pytest.raises(OSError, match="Socket type not supported"):
+            loop._stack.make_socket(socket.AF_INET, socket.SOCK_RAW)
+    walk(socket.socket, tmp_path / "real")
+
+
+def test_a_broadcast_reaches_every_host():
+    class Inbox(asyncio.DatagramProtocol):
+        def __init__(self):
+            self.got = []
+
+        def datagram_received(self, data, addr):
+            self.got.append(data)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        inboxes = []
+        for name in ("a", "b"):
+            with loop.network.add_host(name):
+                transport, inbox = await loop.create_datagram_endpoint(Inbox, local_addr=("0.0.0.0", 67))
+            inboxes.append((transport, inbox))
+        sender, _ = await loop.create_datagram_endpoint(
+            asyncio.DatagramProtocol, family=socket.AF_INET, allow_broadcast=True
+        )
+        sender.sendto(b"who is there?", ("255.255.255.255", 67))
+        await asyncio.sleep(1)
+        for transport, _ in inboxes:
+            transport.close()
+        sender.close()
+        await asyncio.sleep(1)
+        return [inbox.got for _, inbox in inboxes]
+
+    assert run(main) == [[b"who is there?"]] * 2
+
+
+def test_ports_run_out():
+    async def main():
+        make = asyncio.get_running_loop()._stack.make_socket
+        sockets = [make() for _ in range(65536 - 49152)]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        raises(errno.EADDRNOTAVAIL, make().bind, ("127.0.0.1", 0))
+        sockets[7].close()
+        sockets[7] = make()
+        sockets[7].bind(("127.0.0.1", 0))
+        for sock in sockets:
+            sock.close()
+
+    run(main)
+
+
+def test_a_server_on_ipv6_takes_ipv4_unless_told_otherwise():
+    with opened() as loop:
+        make = loop._stack.make_socket
+        listener, client, other = make(socket.AF_INET6), make(), make()
+        listener.bind(("::", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        client.connect_ex(("127.0.0.1", port))
+        server, address = listener.accept()
+
+        assert address[0] == "::ffff:127.0.0.1"
+        assert server.getpeername() == address
+        raises(errno.EADDRINUSE, other.bind, ("0.0.0.0", port))
+        for sock in (server, client, other, listener):
+            sock.close()

@@ -1,0 +1,764 @@
+"""The pytest plugin, in sessions of their own: fixtures are made anew for each run of an explored test."""
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import virtualloop
+from virtualloop import pytest_plugin
+
+FIXTURES = """
+import asyncio
+import pytest
+import virtualloop
+
+LOG = []
+
+def logged(name):
+    LOG.append(f"{name}+")
+    yield name
+    LOG.append(f"{name}-")
+
+@pytest.fixture(scope="module")
+def wide():
+    yield from logged("wide")
+
+@pytest.fixture(autouse=True)
+def auto():
+    yield from logged("auto")
+
+@pytest.fixture
+def outer(wide):
+    yield from logged("outer")
+
+@pytest.fixture
+async def server(outer, tmp_path):
+    await asyncio.sleep(1)
+    LOG.append("server+")
+    yield asyncio.get_running_loop()
+    await asyncio.sleep(1)
+    LOG.append("server-")
+
+@pytest.fixture
+async def client(server):
+    assert asyncio.get_running_loop() is server
+    return "client"
+
+async def race():
+    balance = 100
+
+    async def deposit(amount, after):
+        nonlocal balance
+        await asyncio.sleep(after)
+        before = balance
+        await asyncio.sleep(0.01)
+        balance = before + amount
+
+    await asyncio.gather(deposit(10, 0.0), deposit(20, 0.03))
+    assert balance == 130
+
+async def vary():
+    await asyncio.gather(asyncio.sleep(0.01), asyncio.sleep(0.02))
+"""
+
+
+class Session:
+    """What a session of pytest came to."""
+
+    def __init__(self, process):
+        self.code = process.returncode
+        self.text = process.stdout + process.stderr
+
+
+@pytest.fixture
+def session(tmp_path):
+    """Run pytest on a module with the fixtures above and what it is given."""
+
+    def run(code, *options, plugins=("virtualloop.pytest_plugin",), typed="", alone=False, **environment):
+        (tmp_path / "test_it.py").write_text(("" if alone else FIXTURES) + textwrap.dedent(code))
+        loaded = [part for plugin in plugins for part in ("-p", plugin)]
+        process = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *loaded, *options],
+            cwd=tmp_path,
+            env={
+                **{name: value for name, value in os.environ.items() if not name.startswith(("VIRTUALLOOP", "PYTEST"))},
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                "PYTHONPATH": str(Path(virtualloop.__file__).parent.parent),
+                **environment,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            input=typed,
+        )
+        return Session(process)
+
+    return run
+
+
+def test_fixtures_are_made_for_each_run_in_pytest_s_order(session):
+    passed = session("""
+        runs = []
+
+        @virtualloop.explored(runs=30)
+        async def test_it(client, server, outer, wide, tmp_path):
+            assert asyncio.get_running_loop() is server
+            assert not list(tmp_path.iterdir())
+            (tmp_path / "left").write_text("behind")
+            runs.append(1)
+            await vary()
+
+        def test_counts():
+            once = ["auto+", "outer+", "server+", "server-", "outer-", "auto-"]
+            assert len(runs) > 5
+            assert LOG[:-1] == ["wide+", *once * len(runs)]
+    """)
+
+    assert passed.code == 0, passed.text
+    assert "1 exploration, " in passed.text
+
+
+def test_a_race_in_a_fixture_is_found_and_told_with_what_its_run_printed(session):
+    failed = session("""
+        @pytest.fixture
+        async def service():
+            print("made for this run")
+            yield race
+
+        @virtualloop.explored(runs=200)
+        async def test_it(service):
+            await service()
+    """)
+
+    assert failed.code == 1
+    assert "stock asyncio can do this (order 'timing')" in failed.text
+    assert failed.text.count("made for this run") == 1
+    assert re.search(r"^1 exploration, .* different, 1 failure$", failed.text, re.MULTILINE)
+    assert "_items.py" not in failed.text
+
+
+def test_a_token_is_replayed_by_variable_and_by_option(session):
+    code = """
+        @virtualloop.explored(runs=200)
+        async def test_it(client):
+            await race()
+    """
+    failed = session(code)
+    token = failed.text.partition("VIRTUALLOOP_REPLAY=")[2].partition(" ")[0]
+
+    for again in (session(code, VIRTUALLOOP_REPLAY=token), session(code, f"--explore-replay={token}")):
+        assert again.code == 1
+        assert "\n1 replayed run that fails\n" in again.text
+    assert f"VIRTUALLOOP_REPLAY='{token}'" in session(code, "-v", VIRTUALLOOP_REPLAY=token).text
+
+
+@pytest.mark.parametrize("token", ["hello", "v1.eNoryczNzEtXMDUAAm0FM2ODJBMTc0sFYz1DIwUHsyQDSyNLYxMF"])
+def test_a_replay_that_no_test_makes_is_no_success(session, token):
+    code = """
+        def test_it():
+            pass
+    """
+
+    asked = session(code, VIRTUALLOOP_REPLAY=token)
+    listed = session(code, "--collect-only", VIRTUALLOOP_REPLAY=token)
+
+    assert asked.code == 1
+    assert "1 passed" in asked.text
+    assert "no test has made the run in VIRTUALLOOP_REPLAY" in asked.text
+    assert listed.code == 0
+
+
+def test_a_replay_is_debugged_as_the_guide_says(session):
+    """Twice the time stands at the test's own breakpoint, in the one run there is; then pdb is where it failed."""
+    code = """
+        @virtualloop.explored(runs=200)
+        async def test_it():
+            balance = 100
+
+            async def deposit(amount, after):
+                nonlocal balance
+                await asyncio.sleep(after)
+                before = balance
+                breakpoint()
+                await asyncio.sleep(0.01)
+                balance = before + amount
+
+            await asyncio.gather(deposit(10, 0.0), deposit(20, 0.03))
+            assert balance == 130
+    """
+    found = session(code, PYTHONBREAKPOINT="0")
+    token = found.text.partition("VIRTUALLOOP_REPLAY=")[2].partition(" ")[0]
+    look = ["loop = asyncio.get_running_loop()", "print('at', loop.time())", "print(loop.describe_tasks())", "continue"]
+    failed = ["print('balance is', balance)", "quit"]
+
+    debugged = session(code, "--pdb", VIRTUALLOOP_REPLAY=token, typed="\n".join([*look, *look, *failed, ""]))
+
+    assert debugged.text.count("> PDB set_trace ") == 2
+    assert debugged.text.count("at 0.03") == 2
+    assert debugged.text.count("'Task-1' awaits gather() of 'Task-2' and 'Task-3'") == 2
+    assert "> PDB post_mortem " in debugged.text
+    assert "-> assert balance == 130\n(Pdb) balance is " in debugged.text
+
+
+def test_classes_parameters_and_marks(session):
+    passed = session("""
+        class TestThings:
+            def setup_method(self):
+                self.seen = []
+
+            @pytest.fixture
+            async def things(self):
+                self.seen.append("fixture")
+                yield self
+
+            @pytest.fixture(params=["x", "y"])
+            def letter(self, request):
+                return request.param
+
+            @pytest.mark.usefixtures("outer")
+            @pytest.mark.parametrize("number", [1, 2])
+            @virtualloop.explored(runs=10)
+            async def test_decorated(self, things, number, letter, request):
+                assert things is self
+                assert self.seen == ["fixture"]
+                assert letter in "xy" and number in (1, 2)
+                assert request.node.name == f"test_decorated[{number}-{letter}]" or "-" in request.node.name
+                await vary()
+
+            @pytest.mark.explored(runs=10)
+            async def test_marked(self, things):
+                assert self.seen == ["fixture"]
+                await vary()
+
+        @pytest.mark.parametrize("doubled", [1, 2], indirect=True)
+        @virtualloop.explored(runs=10)
+        async def test_indirect(doubled):
+            assert doubled in (2, 4)
+            await vary()
+
+        @pytest.fixture
+        def doubled(request):
+            return 2 * request.param
+    """)
+
+    assert passed.code == 0, passed.text
+    assert "7 passed" in passed.text
+    assert "7 explorations, " in passed.text
+
+
+def test_pytest_s_own_fixtures_are_new_in_each_run(session):
+    passed = session("""
+        import os
+
+        @virtualloop.explored(runs=10)
+        async def test_it(capsys, monkeypatch, caplog, tmp_path):
+            assert "ONLY_HERE" not in os.environ
+            monkeypatch.setenv("ONLY_HERE", "1")
+            print("once")
+            assert capsys.readouterr().out == "once\\n"
+            await vary()
+
+        def test_after(tmp_path_factory):
+            assert "ONLY_HERE" not in os.environ
+            assert not [path for path in tmp_path_factory.getbasetemp().glob("test_it*") if not path.is_symlink()]
+    """)
+
+    assert passed.code == 0, passed.text
+
+
+def test_what_a_run_logs_is_its_own(session):
+    failed = session("""
+        import logging
+
+        @virtualloop.explored(runs=10)
+        async def test_log(caplog):
+            logging.error("said")
+            await vary()
+            assert caplog.messages == ["said"] == [record.message for record in caplog.get_records("call")]
+
+        @virtualloop.explored(runs=200)
+        async def test_failure():
+            logging.error("on the way")
+            await race()
+    """)
+
+    assert "1 failed, 1 passed" in failed.text
+    assert len(re.findall(r"ERROR .*:\d+ on the way", failed.text)) == 1
+
+
+AS_IT_STANDS = """
+    import hypothesis.strategies
+
+    pytestmark = pytest.mark.asyncio
+
+    async def test_plain(): ...
+
+    async def test_plain_too(): ...
+
+    async def test_what_is_left_to_the_handler(caplog):
+        asyncio.get_running_loop().call_soon(dict.popitem, {})
+        await vary()
+        assert "Exception in callback dict.popitem" in caplog.text
+
+    async def test_late():
+        late = []
+        loop = asyncio.get_running_loop()
+        loop.call_soon(dict.popitem, {})
+        loop.call_later(0.03, late.append, 1)
+        loop.call_later(0.02, lambda: late and 1 // 0)
+        await asyncio.sleep(0.1)
+
+    async def test_race(client):
+        await race()
+
+    @hypothesis.given(hypothesis.strategies.integers())
+    async def by_hypothesis(number): ...
+
+    def test_by_hypothesis():
+        pass
+
+    test_by_hypothesis.hypothesis = by_hypothesis.hypothesis  # as a plugin for async tests has it
+"""
+
+
+def test_a_suite_is_explored_as_it_stands(session):
+    """What its plain runs do anyhow is no failure, and what there is to say of many tests is said once."""
+    options = ["-W", "error::UserWarning", "-o", "markers=asyncio"]
+    failed = session(AS_IT_STANDS, "--explore=50", *options)
+
+    assert "2 failed, 4 passed" in failed.text
+    assert "FAILED test_it.py::test_late - ZeroDivisionError" in failed.text
+    assert "stock asyncio can do this (order 'timing')" in failed.text
+    assert 'leaves nothing to vary at order "io": 2 tests' in failed.text
+    assert "is run by hypothesis, not explored (put @explored below @given): test_by_hypothesis" in failed.text
+
+    token = failed.text.rpartition("VIRTUALLOOP_REPLAY=")[2].partition(" ")[0]
+    for again in (
+        session(AS_IT_STANDS, "-k", "race", *options, VIRTUALLOOP_REPLAY=token),
+        session(AS_IT_STANDS, "-k", "race", f"--explore-replay={token}", *options),
+    ):
+        assert "\n1 replayed run that fails\n" in again.text
+
+
+def test_what_fails_in_a_fixture_is_told_as_such(session):
+    failed = session("""
+        @pytest.fixture
+        def broken():
+            raise OSError("no disk")
+
+        @virtualloop.explored
+        async def test_set_up(broken): ...
+
+        @pytest.fixture
+        async def unclean():
+            yield
+            raise OSError("not clean")
+
+        @virtualloop.explored
+        async def test_tear_down(unclean):
+            await vary()
+
+        @virtualloop.explored
+        async def test_both(unclean):
+            assert False, "this comes first"
+    """)
+
+    assert failed.code == 1
+    assert "That was in the set-up of fixture 'broken'." in failed.text
+    assert "OSError: not clean" in failed.text
+    assert "this comes first" in failed.text
+    assert failed.text.count("That was in the tear-down of the test's fixtures.") == 1
+    assert failed.text.count("Besides, in the tear-down: OSError: not clean") == 1
+    assert "3 failed" in failed.text
+
+
+def test_after_a_deadlock_fixtures_are_torn_down(session):
+    failed = session("""
+        @virtualloop.explored
+        async def test_it(server):
+            await asyncio.Event().wait()
+
+        def test_after():
+            assert LOG.count("server+") == LOG.count("server-") >= 1
+            assert LOG.count("outer+") == LOG.count("outer-")
+    """)
+
+    assert "DeadlockError: nothing can run any more" in failed.text
+    assert "1 failed, 1 passed" in failed.text
+
+
+def test_skips_and_exits_pass_through(session):
+    passed = session("""
+        @virtualloop.explored
+        async def test_skipped(server):
+            pytest.skip("not here")
+
+        @pytest.fixture
+        def skipping():
+            pytest.skip("nor here")
+
+        @virtualloop.explored
+        async def test_skipped_by_a_fixture(skipping): ...
+
+        @pytest.mark.xfail(strict=True)
+        @virtualloop.explored
+        async def test_expected():
+            assert False
+
+        def test_after():
+            assert LOG.count("server+") == LOG.count("server-")
+    """)
+
+    assert passed.code == 0, passed.text
+    assert "1 passed, 2 skipped, 1 xfailed" in passed.text
+
+
+def test_an_async_fixture_of_a_wider_scope_is_refused_in_one_sentence(session):
+    failed = session("""
+        @pytest.fixture(scope="module")
+        async def shared():
+            return 1
+
+        @virtualloop.explored
+        async def test_it(shared): ...
+
+        @pytest.fixture
+        async def late():
+            return 1
+
+        @virtualloop.explored
+        async def test_asked_for_while_it_runs(request):
+            request.getfixturevalue("late")
+    """)
+
+    assert re.search(
+        r"fixture 'shared' \(test_it.py:\d+\) is async and of scope 'module': it would live on", failed.text
+    )
+    assert "fixture 'late' is async, and is asked for while the loop runs" in failed.text
+    assert len(failed.text.splitlines()) < 60
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("@pytest.mark.explored(100)\nasync def test_it(): ...", "takes keywords, as in explored(runs=200)"),
+        ("@pytest.mark.explored\ndef test_it(): ...", "is for async tests, and this one is none"),
+        ("@pytest.mark.explored(rums=1)\nasync def test_it(): ...", "takes no keyword 'rums'"),
+    ],
+)
+def test_a_mark_that_says_nothing_useful_is_an_error(session, code, message):
+    failed = session(code)
+
+    assert failed.code != 0
+    assert message in failed.text
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--explore=0", "--explore=many", "--explore-replay=nonsense", "-oexplore=many", "-oexplore_replay=nonsense"],
+)
+def test_options_are_checked(session, option):
+    failed = session("def test_it(): ...", option)
+
+    assert failed.code == 4
+    assert option.partition("=")[0].removeprefix("-o").replace("_", "-") in failed.text
+
+
+def test_the_variable_is_checked_once(session):
+    failed = session("def test_it(): ...", VIRTUALLOOP="runs=many")
+
+    assert failed.code == 4
+    assert failed.text.strip() == "ERROR: VIRTUALLOOP must give runs as a number of runs, not 'many'"
+
+
+def test_options_have_twins_and_are_in_the_header(session):
+    code = """
+        pytestmark = pytest.mark.asyncio
+
+        async def test_it():
+            await vary()
+    """
+    options = ["-o", "markers=asyncio", "-v"]
+    for option in ("--explore=7", "-oexplore=7"):
+        text = session(code, option, *options, VIRTUALLOOP="seed=5").text
+        assert "virtualloop: --explore=7, VIRTUALLOOP='seed=5'" in text
+        assert "1 exploration, 7 runs, " in text
+    assert "virtualloop: " not in session("def test_it(): ...", "-v", "-p", "no:virtualloop.pytest_plugin").text
+
+
+#: All that a session loads of this package in which nothing is explored.
+ALWAYS_LOADED = {"virtualloop", "virtualloop._cpython", "virtualloop.pytest_plugin"}
+
+
+def test_loading_the_plugin_loads_nothing_else():
+    script = """
+        import sys, pytest
+        before = set(sys.modules)
+        import virtualloop.pytest_plugin
+        print(*set(sys.modules) - before)
+    """
+    loaded = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env={"PYTHONPATH": str(Path(virtualloop.__file__).parent.parent)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert set(loaded.stdout.split()) == ALWAYS_LOADED
+
+
+def test_a_suite_without_explored_tests_does_not_notice(session):
+    """To the end: what is loaded last is seen when the process ends. Nor is anything called for each fixture."""
+    passed = session(
+        f"""
+        import atexit
+        import sys
+        import pytest
+
+        @atexit.register
+        def see():
+            assert {{name for name in sys.modules if name.startswith("virtualloop")}} == {ALWAYS_LOADED}
+            print("seen")
+
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_it(number, request, record_property):
+            record_property("whose", "the test's")
+            called = request.config.hook.pytest_fixture_setup.get_hookimpls()
+            assert not [each for each in called if each.function.__module__.startswith("virtualloop")]
+    """,
+        alone=True,
+    )
+
+    assert passed.code == 0, passed.text
+    assert passed.text.endswith("seen\n")
+    assert "virtualloop" not in passed.text
+
+
+def test_patience_that_was_used_up_is_in_the_summary(session):
+    passed = session("""
+        import threading
+        import time
+
+        over = []
+
+        def poll():
+            while not over:
+                time.sleep(0.001)
+
+        def poll_elsewhere():
+            while not over:
+                time.sleep(0.001)
+
+        @pytest.mark.parametrize("target", [poll, poll_elsewhere])
+        @pytest.mark.filterwarnings("ignore:the clock goes on although")
+        def test_it(target):
+            async def main():
+                threading.Thread(target=target, name=target.__name__).start()
+                await asyncio.sleep(1)
+
+            over.clear()
+            try:
+                with asyncio.Runner(loop_factory=lambda: virtualloop.VirtualLoop(thread_patience=0.05)) as runner:
+                    runner.run(main())
+            finally:
+                over.append(1)
+    """)
+
+    assert passed.code == 0, passed.text
+    assert re.search(
+        r"^the clock waited \d\.\d real seconds in vain, for thread 'poll' at \S+test_it\.py:\d+ and 1 more$",
+        passed.text,
+        re.MULTILINE,
+    )
+
+
+def test_what_is_explored_without_fixtures_is_in_the_summary(session):
+    """A function in a test, and a method of unittest's."""
+    passed = session("""
+        import unittest
+
+        def test_in_it():
+            virtualloop.explored(runs=10)(vary)()
+
+        class TestIt(unittest.TestCase):
+            @virtualloop.explored(runs=10)
+            async def test_it(self):
+                await vary()
+    """)
+
+    assert passed.code == 0, passed.text
+    assert passed.text.count("2 explorations, 20 runs") == 1
+
+
+def test_a_replay_that_passes_or_does_not_fit_is_told(session):
+    code = """
+        import os
+
+        @virtualloop.explored(runs=200)
+        async def test_it():
+            if "GONE" in os.environ:
+                return
+            try:
+                await race()
+            except AssertionError:
+                if "FIXED" not in os.environ:
+                    raise
+    """
+    token = session(code).text.partition("VIRTUALLOOP_REPLAY=")[2].partition(" ")[0]
+
+    passed = session(code, VIRTUALLOOP_REPLAY=token, FIXED="1")
+    assert passed.code == 0, passed.text
+    assert passed.text.count("the run in VIRTUALLOOP_REPLAY passes. Fixed?") == 1
+
+    changed = session(code, VIRTUALLOOP_REPLAY=token, GONE="1")
+    assert "ReplayError: the schedule does not fit" in changed.text
+    assert "hidden" not in changed.text, changed.text
+
+
+def reported(**kinds):
+    """Return what pytest's terminal reporter has, for the summary: reports, by their kinds."""
+    lines = []
+    return lines, SimpleNamespace(
+        stats=kinds,
+        config=SimpleNamespace(stash=pytest.Stash()),
+        section=lines.append,
+        line=lines.append,
+    )
+
+
+def test_what_a_worker_of_xdist_has_reported_before_it_crashed_is_told(monkeypatch):
+    monkeypatch.delitem(sys.modules, "virtualloop._exploration.ladder", raising=False)  # what other tests have used
+    counts = {"explorations": 1, "runs": 7, "different": 3, "failed": 0, "kept": 0}
+    reports = [
+        SimpleNamespace(when="call", user_properties=[("virtualloop: counts", counts)]),
+        SimpleNamespace(when="call", user_properties=[("of the user", 1), ("virtualloop: counts", counts)]),
+        SimpleNamespace(when="???", user_properties=[]),  # xdist's own, on the test that was running
+        SimpleNamespace(),
+    ]
+    lines, reporter = reported(passed=reports)
+    node = SimpleNamespace(config=reporter.config)
+
+    pytest_plugin.pytest_testnodedown(node, None)
+    pytest_plugin.pytest_testnodedown(node, "Not properly terminated")
+    pytest_plugin.pytest_terminal_summary(reporter)
+
+    assert lines == [
+        "virtualloop",
+        "2 explorations, 14 runs, 6 different",
+        "1 worker of xdist crashed: what is told here is without the test that it was running",
+    ]
+
+
+def test_without_the_plugin_fixtures_are_shared(session):
+    passed = session(
+        """
+        @virtualloop.explored(runs=10)
+        async def test_it(outer):
+            assert LOG.count("outer+") == 1
+            await vary()
+        """,
+        plugins=(),
+    )
+
+    assert passed.code == 0, passed.text
+
+
+def test_in_unittest_fixtures_are_unittest_s(session):
+    passed = session("""
+        import unittest
+
+        class TestCase(unittest.TestCase):
+            def setUp(self):
+                LOG.append("setUp")
+
+            @virtualloop.explored(runs=10)
+            async def test_it(self):
+                self.assertEqual(LOG.count("setUp"), 1)
+                await vary()
+
+            def tearDown(self):
+                LOG.append("tearDown")
+
+        def test_after():
+            assert LOG.count("tearDown") == 1
+    """)
+
+    assert passed.code == 0, passed.text
+
+
+AS_ANYIO_HAS_IT = """
+    pytestmark = pytest.mark.usefixtures("anyio_backend")
+    TASKS = []
+
+    @pytest.fixture
+    def anyio_backend():
+        return "asyncio"
+
+    @pytest.fixture
+    async def group(outer):
+        async with asyncio.TaskGroup() as group:
+            LOG.append("group+")
+            TASKS.append(asyncio.current_task())
+            yield group
+            assert asyncio.current_task() is TASKS[-1]
+            LOG.append("group-")
+
+    @pytest.fixture
+    async def other(group):
+        assert asyncio.current_task() is TASKS[-1]
+        await asyncio.sleep(0.01)
+"""
+
+
+def test_with_anyio_fixtures_and_test_are_in_one_task(session):
+    """As anyio's plugin has it: a task group of a fixture is left where it was entered, and cancels the test."""
+    failed = session(
+        AS_ANYIO_HAS_IT
+        + """
+    @virtualloop.explored(runs=20, strict=True)
+    async def test_one(other):
+        assert asyncio.current_task() is TASKS[-1]
+        await vary()
+
+    @virtualloop.explored(runs=20, cancel="test_cancelled")
+    async def test_cancelled(other):
+        await asyncio.sleep(0.01)
+
+    @virtualloop.explored(runs=20)
+    async def test_deadlock(other):
+        await asyncio.Event().wait()
+
+    @virtualloop.explored(runs=20)
+    async def test_child(group):
+        async def fails():
+            await asyncio.sleep(0.1)
+            raise KeyError("of a child")
+
+        group.create_task(fails())
+        await asyncio.sleep(5)
+
+    @virtualloop.explored(runs=200)
+    async def test_race(other):
+        await race()
+
+    def test_after():
+        assert LOG.count("group+") == len(TASKS) > 40
+        assert LOG.count("outer+") == LOG.count("outer-")
+        assert {task.done() for task in TASKS} == {True}
+    """
+    )
+
+    assert "3 failed, 3 passed" in failed.text, failed.text
+    assert "'test_deadlock' awaits an Event, which is not set" in failed.text
+    assert "asyncio.exceptions.CancelledError" in failed.text
+    assert "Besides, in the tear-down: ExceptionGroup: unhandled errors in a TaskGroup" in failed.text
+    assert "stock asyncio can do this (order 'timing')" in failed.text
+    assert "task is pending" not in failed.text
+    assert "never awaited" not in failed.text

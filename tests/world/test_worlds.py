@@ -1,0 +1,732 @@
+"""Who belongs to a world, and that its clock moves only when nobody there can move by himself."""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import gc
+import queue
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+
+import pytest
+
+import virtualloop
+from helpers import LEVELS, run
+from virtualloop import DeadlockError, VirtualLoop
+from virtualloop._world import patience, system
+
+
+@pytest.fixture(autouse=True)
+def _forgotten(monkeypatch):
+    monkeypatch.setattr(patience, "_spent", {})
+    monkeypatch.setattr(patience, "_warned", False)
+
+
+@contextlib.contextmanager
+def in_the_background(**kwargs):
+    """Run a VirtualLoop in a thread that this one starts, as a portal does."""
+    loop = VirtualLoop(**kwargs)
+    errors = []
+
+    def serve():
+        try:
+            loop.run_forever()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(30)
+        assert not thread.is_alive()
+        loop.close()
+    assert errors == []
+
+
+# --- who moves by himself ---------------------------------------------------------------------------------------------
+
+TIME = 0.1
+
+
+def selecting():
+    select.select([], [], [], TIME)
+
+
+def sleeping():
+    time.sleep(TIME)
+
+
+def polling_a_descriptor():
+    select.poll().poll(TIME * 1000)
+
+
+def receiving():
+    here, there = socket.socketpair()
+    with here, there:
+        here.settimeout(TIME)
+        with contextlib.suppress(TimeoutError):
+            here.recv(1)
+
+
+def an_event():
+    threading.Event().wait(TIME)
+
+
+def a_queue():
+    with contextlib.suppress(queue.Empty):
+        queue.Queue().get(timeout=TIME)
+
+
+def a_lock():
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire(timeout=TIME)
+
+
+def a_process():
+    subprocess.run([sys.executable, "-S", "-c", "import time; time.sleep(0.2)"], check=True)
+
+
+def the_output_of_a_process():
+    subprocess.run([sys.executable, "-S", "-c", "import time; time.sleep(0.2)"], capture_output=True, check=True)
+
+
+def a_pool_of_its_own():
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        list(pool.map(time.sleep, [TIME] * 4))
+
+
+def a_thread_of_its_own():
+    done = threading.Event()
+    threading.Timer(TIME, done.set).start()
+    done.wait()
+
+
+def computing():
+    until = time.monotonic() + TIME
+    while time.monotonic() < until:
+        pass
+
+
+WAITS = [
+    sleeping,
+    selecting,
+    polling_a_descriptor,
+    receiving,
+    an_event,
+    a_queue,
+    a_lock,
+    a_process,
+    the_output_of_a_process,
+    a_pool_of_its_own,
+    a_thread_of_its_own,
+    computing,
+]
+
+
+@pytest.mark.parametrize("limit", [None, 3600])
+@pytest.mark.parametrize("wait", WAITS, ids=lambda wait: wait.__name__)
+def test_a_thread_that_moves_by_itself_is_waited_for(wait, limit):
+    async def main():
+        loop = asyncio.get_running_loop()
+        answers = []
+        for job in (True, False):
+            answer = loop.create_future()
+
+            def work(answer=answer):
+                wait()
+                loop.call_soon_threadsafe(answer.set_result, "answer")
+
+            if job:
+                await asyncio.wait_for(asyncio.to_thread(work), limit)
+            else:
+                threading.Thread(target=work).start()
+            answers.append(await asyncio.wait_for(answer, limit))
+        return answers, loop.time()
+
+    answers, now = run(main)
+
+    assert answers == ["answer", "answer"]
+    assert now <= 2 * TIME
+
+
+def parked_in_an_event(gate):
+    event = threading.Event()
+    gate.append(event.set)
+    event.wait()
+
+
+def parked_in_a_lock(gate):
+    lock = threading.Lock()
+    lock.acquire()
+    gate.append(lock.release)
+    with lock:
+        pass
+
+
+def parked_in_c(gate):
+    class Channel(queue.SimpleQueue):
+        def get(self, *args):
+            return super().get(*args)
+
+    items = Channel()
+    gate.append(lambda: items.put(None))
+    items.get()
+
+
+def parked_in_a_future(gate):
+    future = concurrent.futures.Future()
+    gate.append(lambda: future.set_result(None))
+    future.result()
+
+
+def parked_with_a_limit(gate):
+    """Time may pass meanwhile, up to the limit: that is mostly there for the worst case."""
+    event = threading.Event()
+    gate.append(event.set)
+    assert event.wait(60)
+
+
+@pytest.mark.parametrize(
+    "park", [parked_in_an_event, parked_in_a_lock, parked_in_c, parked_in_a_future, parked_with_a_limit]
+)
+@pytest.mark.parametrize("order", LEVELS)
+def test_a_job_that_only_the_loop_can_wake_costs_nothing(park, order):
+    async def main():
+        loop = asyncio.get_running_loop()
+        gate = []
+        job = loop.run_in_executor(None, park, gate)
+        await asyncio.sleep(5)
+        gate[0]()
+        await job
+        return loop.time()
+
+    began = time.monotonic()
+    now = run(main, 3, order=order, thread_patience=600.0 if system.AVAILABLE or park is not parked_in_c else 0.1)
+
+    assert 5 <= now <= 5.1
+    assert time.monotonic() - began < 100
+
+
+def test_an_executor_of_any_kind_that_calls_back():
+    class OneThread(concurrent.futures.Executor):
+        def submit(self, fn, *args):
+            future = concurrent.futures.Future()
+            threading.Thread(target=lambda: future.set_result(fn(*args))).start()
+            return future
+
+    async def answer():
+        await asyncio.sleep(60)
+        return 42
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        job = loop.run_in_executor(OneThread(), lambda: asyncio.run_coroutine_threadsafe(answer(), loop).result())
+        return await job, loop.time()
+
+    assert run(main, thread_patience=600.0) == (42, 60.0)
+
+
+def test_an_executor_whose_jobs_are_futures_of_asyncio():
+    class OnTheLoop(concurrent.futures.Executor):
+        def submit(self, fn, *args):
+            future = asyncio.get_running_loop().create_future()
+            future.set_result(fn(*args))
+            return future
+
+    async def main():
+        return await asyncio.get_running_loop().run_in_executor(OnTheLoop(), abs, -3)
+
+    assert run(main) == 3
+
+
+def test_a_job_whose_result_another_one_needs_does_not_wait_behind_it():
+    async def main():
+        loop = asyncio.get_running_loop()
+        needed = threading.Event()
+        first = loop.run_in_executor(None, needed.wait)
+        second = loop.run_in_executor(None, abs, -3)
+        second.add_done_callback(lambda _: needed.set())
+        return await second, await first, loop.time()
+
+    assert run(main, thread_patience=600.0) == (3, True, 0.0)
+
+
+def test_a_full_pool_whose_jobs_only_the_loop_can_wake():
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
+        gate = threading.Event()
+        jobs = [loop.run_in_executor(None, gate.wait), loop.run_in_executor(None, abs, -3)]
+        await asyncio.sleep(60)
+        gate.set()
+        return await asyncio.gather(*jobs), loop.time()
+
+    assert run(main, thread_patience=600.0) == ([True, 3], 60.0)
+
+
+def test_a_thread_that_was_given_up_and_is_woken_later():
+    """It sleeps, is given up, parks, and is at work again when somebody wakes it."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        items = queue.Queue()
+        answer = loop.create_future()
+
+        def work():
+            time.sleep(0.5)
+            items.get()
+            time.sleep(0.1)
+            loop.call_soon_threadsafe(answer.set_result, "answer")
+
+        threading.Thread(target=work).start()
+        await asyncio.sleep(1)
+        time.sleep(0.7)
+        items.put(None)
+        return await asyncio.wait_for(answer, 3600), loop.time()
+
+    assert run(main, thread_patience=0.04) == ("answer", 1.0)
+
+
+def test_threads_that_start_threads():
+    async def main():
+        loop = asyncio.get_running_loop()
+        answers = []
+        for depth in range(30):
+            answer = loop.create_future()
+
+            def nest(depth, answer=answer):
+                if depth:
+                    threading.Thread(target=nest, args=(depth - 1,)).start()
+                else:
+                    loop.call_soon_threadsafe(answer.set_result, "sent")
+
+            nest(depth % 4 + 1)
+            answers.append(await asyncio.wait_for(answer, 60))
+        return answers, loop.time()
+
+    assert run(main) == (["sent"] * 30, 0.0)
+
+
+def test_a_thread_that_sends_without_a_pause_does_not_stop_the_clock():
+    async def main():
+        loop = asyncio.get_running_loop()
+        stop = threading.Event()
+
+        def flood():
+            while not stop.is_set():
+                loop.call_soon_threadsafe(int)
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        await asyncio.sleep(60)
+        stop.set()
+        thread.join()
+        return loop.time()
+
+    with pytest.warns(RuntimeWarning, match="could move by itself"):
+        assert run(main, thread_patience=0.2) == 60.0
+
+
+def test_threads_that_poll_cost_their_patience_once():
+    async def main(stop):
+        thread = threading.Thread(target=lambda: [time.sleep(0.002) for _ in iter(stop.is_set, True)])
+        thread.start()
+        await asyncio.sleep(60)
+        stop.set()
+        thread.join()
+
+    def real_seconds():
+        began = time.monotonic()
+        run(lambda: main(threading.Event()), thread_patience=1.0)
+        return time.monotonic() - began
+
+    with pytest.warns(RuntimeWarning, match=r"could move by itself, at .*test_worlds\.py:\d+"):
+        first = real_seconds()
+
+    assert first > 1.0
+    assert min(real_seconds(), real_seconds()) < 1.0
+
+
+def test_threads_that_run_at_once_send_in_the_order_they_were_started():
+    async def main():
+        loop = asyncio.get_running_loop()
+        log = []
+        gate = threading.Event()
+
+        def work(number, rounds):
+            gate.wait()
+            sum(range(rounds))
+            loop.call_soon_threadsafe(log.append, number)
+
+        threads = [threading.Thread(target=work, args=(k, 100_000 * (4 - k))) for k in range(4)]
+        for thread in threads:
+            thread.start()
+        await asyncio.sleep(1)
+        gate.set()
+        await asyncio.sleep(1)
+        return log
+
+    for _ in range(10):
+        assert run(main) == [0, 1, 2, 3]
+
+
+def test_what_a_thread_that_was_joined_has_sent_is_there():
+    async def main():
+        loop = asyncio.get_running_loop()
+        log = []
+        thread = threading.Thread(target=loop.call_soon_threadsafe, args=(log.append, "sent"))
+        thread.start()
+        thread.join()
+        loop.call_soon(log.append, "after")
+        await asyncio.sleep(0)
+        return log
+
+    assert run(main) == ["sent", "after"]
+
+
+def test_starting_and_joining_threads_is_left_as_it_was():
+    before = threading.Thread.start, threading.Thread.join
+
+    async def main():
+        return threading.Thread.start is not before[0]
+
+    assert run(main)
+    assert (threading.Thread.start, threading.Thread.join) == before
+
+
+def test_a_thread_that_cannot_be_started():
+    async def main():
+        thread = threading.Thread(target=int)
+        thread.start()
+        thread.join()
+        with pytest.raises(RuntimeError, match="threads can only be started once"):
+            thread.start()
+        await asyncio.sleep(1)
+        return asyncio.get_running_loop().time()
+
+    assert run(main) == 1.0
+
+
+# --- loops in threads -------------------------------------------------------------------------------------------------
+
+
+def test_the_clock_stands_while_a_synchronous_test_works():
+    async def handler(go):
+        async with asyncio.timeout(10):
+            await go.wait()
+        await asyncio.sleep(30)
+        return asyncio.get_running_loop().time()
+
+    with in_the_background() as loop:
+        go = asyncio.Event()
+        request = asyncio.run_coroutine_threadsafe(handler(go), loop)
+        sum(range(3_000_000))
+        loop.call_soon_threadsafe(go.set)
+
+        assert request.result(60) == 30.0
+
+
+def test_time_passes_for_a_pause_of_a_synchronous_test():
+    async def beat(beats):
+        while True:
+            await asyncio.sleep(0.05)
+            beats.append(asyncio.get_running_loop().time())
+
+    with in_the_background() as loop:
+        beats = []
+        beating = asyncio.run_coroutine_threadsafe(beat(beats), loop)
+        time.sleep(0.5)
+        seen = len(beats)
+        beating.cancel()
+        time.sleep(0.1)
+
+        assert 8 <= seen <= (11 if system.AVAILABLE else 10**9)
+
+
+def test_a_background_loop_outlives_what_is_no_deadlock():
+    async def work():
+        return "done"
+
+    with in_the_background() as loop:
+        answers = [asyncio.run_coroutine_threadsafe(work(), loop).result(5)]
+        other = threading.Thread(target=time.sleep, args=(0.3,))
+        other.start()
+        other.join()
+        answers.append(asyncio.run_coroutine_threadsafe(work(), loop).result(5))
+
+    assert answers == ["done", "done"]
+
+
+def test_loops_that_have_news_at_once_do_not_leave_it_to_each_other():
+    def ask(loop):
+        for _ in range(50):
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
+
+    def work():
+        with in_the_background() as inner:
+            ask(inner)
+
+    async def serve():
+        await asyncio.to_thread(work)
+
+    with in_the_background() as outer:
+        served = asyncio.run_coroutine_threadsafe(serve(), outer)
+        ask(outer)
+        served.result()
+
+
+def test_a_step_that_waits_for_another_loop_with_a_limit_leaves_it_the_turn():
+    released = []
+
+    async def main():
+        go_on = threading.Event()
+
+        async def block():
+            released.append(go_on.wait(60))
+
+        with in_the_background() as other:
+            future = asyncio.run_coroutine_threadsafe(block(), other)
+            go_on.set()
+            await asyncio.wrap_future(future)
+            go_on.clear()
+            future = asyncio.run_coroutine_threadsafe(block(), other)
+            # It is in that step by the time that this one goes on, in a turn of its own.
+            await asyncio.sleep(0)
+            go_on.set()
+            await asyncio.wrap_future(future)
+
+    run(main)
+
+    assert released == [True, True]
+
+
+def test_a_deadlock_in_the_background_is_told_to_who_waits():
+    async def stuck(event):
+        await event.wait()
+        return "set"
+
+    async def work():
+        return "done"
+
+    with in_the_background() as loop:
+        event = asyncio.Event()
+        with pytest.raises(DeadlockError, match="stuck"):
+            asyncio.run_coroutine_threadsafe(stuck(event), loop).result()
+        loop.call_soon_threadsafe(event.set)
+
+        assert asyncio.run_coroutine_threadsafe(work(), loop).result() == "done"
+
+
+@pytest.mark.parametrize("start", [0.0, 1.8e9])
+def test_two_loops_have_one_clock_and_take_turns(start):
+    other = VirtualLoop(start=start)
+    log = []
+
+    async def beat():
+        for _ in range(5):
+            await asyncio.sleep(2)
+            log.append(("other", other.time() - start))
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        thread = threading.Thread(target=other.run_until_complete, args=(beat(),))
+        thread.start()
+        for _ in range(3):
+            await asyncio.sleep(3)
+            time.sleep(0.01)
+            log.append(("main", loop.time()))
+        await asyncio.to_thread(thread.join)
+
+    run(main)
+    other.close()
+
+    assert log == [
+        ("other", 2.0),
+        ("main", 3.0),
+        ("other", 4.0),
+        ("main", 6.0),
+        ("other", 6.0),
+        ("other", 8.0),
+        ("main", 9.0),
+        ("other", 10.0),
+    ]
+
+
+def test_a_loop_that_awaits_what_another_one_does():
+    other = VirtualLoop()
+
+    async def serve(seconds):
+        await asyncio.sleep(seconds)
+        return other.time()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        thread = threading.Thread(target=other.run_forever)
+        thread.start()
+        answers = []
+        for seconds in (0, 10, 3600):
+            future = asyncio.run_coroutine_threadsafe(serve(seconds), other)
+            answers.append((await asyncio.wrap_future(future), loop.time()))
+        # A step that is parked does not keep its turn.
+        answers.append((asyncio.run_coroutine_threadsafe(serve(5), other).result(), None))
+        other.call_soon_threadsafe(other.stop)
+        thread.join()
+        return answers
+
+    answers = run(main)
+    other.close()
+
+    assert answers == [(0.0, 0.0), (10.0, 10.0), (3610.0, 3610.0), (3615.0, None)]
+
+
+def test_a_step_that_runs_a_loop_in_a_thread_and_joins_it():
+    async def inner():
+        await asyncio.sleep(60)
+        return "inner"
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        results = []
+        thread = threading.Thread(target=lambda: results.append(run(inner)))
+        thread.start()
+        thread.join()
+        await asyncio.sleep(1)
+        return results, loop.time()
+
+    assert run(main) == (["inner"], 61.0)
+
+
+def test_a_service_in_a_thread_does_not_run_away():
+    other = VirtualLoop()
+    ticks = []
+
+    async def beat():
+        while True:
+            await asyncio.sleep(1)
+            ticks.append(None)
+
+    async def main():
+        thread = threading.Thread(target=other.run_until_complete, args=(other.create_task(beat()),), daemon=True)
+        thread.start()
+        await asyncio.sleep(10)
+        time.sleep(0.1)
+        ticked = len(ticks)
+        other.call_soon_threadsafe(other.stop)
+        with contextlib.suppress(RuntimeError):
+            await asyncio.to_thread(thread.join)
+        return ticked
+
+    hook, threading.excepthook = threading.excepthook, lambda args: None
+    try:
+        assert 9 <= run(main) <= 10
+    finally:
+        threading.excepthook = hook
+        for task in asyncio.all_tasks(other):
+            task.cancel()
+        other.run_until_idle()
+        other.close()
+
+
+def test_a_stock_loop_in_a_thread_is_waited_for_until_its_timers_are_done():
+    other = asyncio.SelectorEventLoop()
+
+    async def serve(seconds):
+        await asyncio.sleep(seconds)
+        return 42
+
+    async def main():
+        thread = threading.Thread(target=other.run_forever)
+        thread.start()
+        loop = asyncio.get_running_loop()
+        answers = [
+            await asyncio.wait_for(asyncio.wrap_future(asyncio.run_coroutine_threadsafe(serve(s), other)), 3600)
+            for s in (0.0, 0.2)
+        ]
+        began = time.monotonic()
+        await asyncio.sleep(3600)
+        took = time.monotonic() - began
+        other.call_soon_threadsafe(other.stop)
+        thread.join()
+        return answers, loop.time(), took < 1
+
+    assert run(main) == ([42, 42], 3600.0, True)
+    other.close()
+
+
+def test_explorations_in_two_threads_stay_apart():
+    async def main():
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*[asyncio.sleep(k) for k in range(3)])
+        assert loop.time() >= 2
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: virtualloop.explore(main, runs=5, seed=1), range(2)))
+
+    assert [exploration.failure for exploration in found] == [None, None]
+    assert found[0].runs == found[1].runs
+
+
+def test_a_deadlock_does_not_say_that_no_thread_is_at_work():
+    """A thread that is longer in C than anybody would wait for it."""
+    here, there = socket.socketpair()
+
+    async def main():
+        threading.Thread(target=here.recv, args=(1,)).start()
+        await asyncio.Event().wait()
+
+    with here, there:
+        with pytest.warns(RuntimeWarning, match="could move by itself"), pytest.raises(DeadlockError) as caught:
+            run(main, thread_patience=0.02)
+        there.send(b"x")
+
+    assert "no thread is at work" not in str(caught.value)
+    assert "thread 'Thread-" in str(caught.value)
+
+
+def test_a_world_that_nobody_needs_any_more_is_gone():
+    gate = threading.Event()
+
+    async def main():
+        thread = threading.Thread(target=gate.wait)
+        thread.loop = asyncio.get_running_loop()
+        thread.start()
+        return weakref.ref(thread.loop), thread
+
+    loop, thread = run(main)
+    gate.set()
+    thread.join()
+    del thread
+    gc.collect()
+
+    assert loop() is None
+
+
+def test_what_comes_to_a_descriptor_of_another_loop_comes_before_the_next_timer():
+    """A server on a loop in a thread, a client on another one, real sockets between the two."""
+    here, there = socket.socketpair()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        answers = []
+        for _ in range(3):
+            answer = loop.create_future()
+            loop.add_reader(here, lambda answer=answer: answer.set_result(here.recv(10)))
+            here.send(b"ping")
+            async with asyncio.timeout(20):
+                answers.append(await answer)
+        return answers, loop.time()
+
+    with here, there, in_the_background() as other:
+        other.call_soon_threadsafe(other.add_reader, there, lambda: there.send(there.recv(10).upper()))
+        answers, now = run(main)
+        other.call_soon_threadsafe(other.remove_reader, there)
+    assert (answers, now) == ([b"PING"] * 3, 0.0)
