@@ -4,12 +4,18 @@ import asyncio
 import contextlib
 import os
 import selectors
+from pathlib import Path
 
+import virtualloop
 from virtualloop import VirtualLoop
 from virtualloop._stock import sets
 from virtualloop._stock.tasks import FactoryTask, TaskOwner
 
 LEVELS = ("fifo", "timing", "io", "tasks")
+
+#: By what the environment changes what a session of pytest prints: its own variables and ours, and those by which
+#: a CI says that it is one (pytest prints more then), or how wide and coloured the output shall be.
+SESSIONS = ("PYTEST", "VIRTUALLOOP", "CI", "BUILD_NUMBER", "COLUMNS", "FORCE_COLOR", "NO_COLOR", "PY_COLORS")
 
 
 def amount(each_change, at_night):
@@ -18,6 +24,16 @@ def amount(each_change, at_night):
     The second is for `.ci/nightly`, which sets NIGHTLY.
     """
     return at_night if os.environ.get("NIGHTLY") else each_change
+
+
+def session_environment(**more):
+    """Return the environment of a session of pytest that prints the same wherever it runs, with `more` in it."""
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith(SESSIONS)},
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTHONPATH": str(Path(virtualloop.__file__).parent.parent),
+        **more,
+    }
 
 
 def run(main, *args, **kwargs):

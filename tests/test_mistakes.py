@@ -1,7 +1,6 @@
 """What people do wrong is answered by what is wrong, where, and what to write instead. PyPy's is in `test_cpython`."""
 
 import asyncio
-import os
 import re
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import virtualloop
+from helpers import session_environment
 from virtualloop import VirtualLoop, explore, explored
 
 HERE = Path(__file__).name
@@ -337,11 +337,9 @@ def test_in_pytest(tmp_path):
     for name, code in {"conftest": CONFTEST, "test_explored": TESTS, "test_strict": STRICT}.items():
         (tmp_path / f"{name}.py").write_text(textwrap.dedent(code))
     (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("VIRTUALLOOP", "PYTEST"))}
-    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(Path(virtualloop.__file__).parent.parent)}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "virtualloop.pytest_plugin"]
 
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=tmp_path, env=session_environment(), capture_output=True, text=True, check=False)
 
     assert "3 passed, 2 errors" in done.stdout, done.stdout + done.stderr
     assert (

@@ -2,7 +2,6 @@
 
 import asyncio
 import atexit
-import os
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import virtualloop
+from helpers import session_environment
 from virtualloop._exploration import api
 from virtualloop._exploration.ledger import Ledger
 from virtualloop.schedules import ReplayError
@@ -62,17 +62,12 @@ def kept_lines(folder):
     ]
 
 
-def pytest_on(folder, *options, **environment):
+def pytest_on(folder, *options, **variables):
     """Run pytest on a folder, in a process of its own; return it, its output without colours."""
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, "test_x.py"],
         cwd=folder,
-        env={
-            **{name: value for name, value in os.environ.items() if name != "VIRTUALLOOP_KEEP"},
-            "PYTHONPATH": str(ROOT / "src"),
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            **environment,
-        },
+        env=session_environment(**variables),
         capture_output=True,
         text=True,
         timeout=100,

@@ -5,11 +5,10 @@ import re
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 
-import virtualloop
+from helpers import session_environment
 
 PROGRAM = """
 import asyncio
@@ -122,10 +121,13 @@ OURS = f"{os.sep}virtualloop{os.sep}"
 
 def run(folder, *command):
     (folder / "test_failing.py").write_text(PROGRAM)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "VIRTUALLOOP"))}
-    environment["PYTHONPATH"] = str(Path(virtualloop.__file__).parent.parent)
     done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=session_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.stdout + done.stderr
 

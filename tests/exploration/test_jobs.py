@@ -2,16 +2,15 @@
 
 import asyncio
 import functools
-import os
 import pickle
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import virtualloop
+from helpers import session_environment
 from virtualloop import explored
 from virtualloop._exploration.jobs import node_of
 
@@ -77,17 +76,9 @@ def session(tmp_path):
     def run(code, jobs, *options):
         (tmp_path / "test_it.py").write_text(code)
         (tmp_path / "processes").unlink(missing_ok=True)
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("VIRTUALLOOP", "PYTEST"))
-        }
-        environment |= {
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "PYTHONPATH": str(Path(virtualloop.__file__).parent.parent),
-            "VIRTUALLOOP_KEEP": "",
-            "VIRTUALLOOP": f"jobs={jobs}",
-        }
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        variables = session_environment(VIRTUALLOOP_KEEP="", VIRTUALLOOP=f"jobs={jobs}")
+        done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
         return done.stdout + done.stderr, len(set((tmp_path / "processes").read_text().split()))
 
     return run

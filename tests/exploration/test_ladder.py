@@ -1,7 +1,6 @@
 """A ladder of loops for a suite as it stands."""
 
 import asyncio
-import os
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import virtualloop
+from helpers import session_environment
 from virtualloop._exploration import ladder as ladders
 
 ROOT = Path(__file__).parent.parent.parent
@@ -247,7 +247,7 @@ def test_a_suite_on_a_ladder():
     process = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "examples/conftest_seeds"],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": "src", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env=session_environment(),
         capture_output=True,
         text=True,
         timeout=60,

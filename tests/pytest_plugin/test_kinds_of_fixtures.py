@@ -7,15 +7,13 @@ with those of pytest-asyncio and anyio that are installed, it is run by them. `.
 import importlib.util
 import itertools
 import json
-import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-import virtualloop
+from helpers import session_environment
 
 RUNS = 8
 
@@ -261,12 +259,7 @@ def test_each_run_has_what_the_test_has_without(way, tmp_path):
         process = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *loaded, *mode, *options],
             cwd=tmp_path,
-            env={
-                **{name: value for name, value in os.environ.items() if not name.startswith(("VIRTUALLOOP", "PYTEST"))},
-                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-                "PYTHONPATH": str(Path(virtualloop.__file__).parent.parent),
-                "LOG": str(tmp_path / "log"),
-            },
+            env=session_environment(LOG=str(tmp_path / "log")),
             capture_output=True,
             text=True,
             check=False,

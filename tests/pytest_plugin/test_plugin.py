@@ -1,6 +1,5 @@
 """The pytest plugin, in sessions of their own: fixtures are made anew for each run of an explored test."""
 
-import os
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import virtualloop
+from helpers import session_environment
 from virtualloop import pytest_plugin
 
 FIXTURES = """
@@ -80,18 +80,13 @@ class Session:
 def session(tmp_path):
     """Run pytest on a module with the fixtures above and what it is given."""
 
-    def run(code, *options, plugins=("virtualloop.pytest_plugin",), typed="", alone=False, **environment):
+    def run(code, *options, plugins=("virtualloop.pytest_plugin",), typed="", alone=False, **variables):
         (tmp_path / "test_it.py").write_text(("" if alone else FIXTURES) + textwrap.dedent(code))
         loaded = [part for plugin in plugins for part in ("-p", plugin)]
         process = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *loaded, *options],
             cwd=tmp_path,
-            env={
-                **{name: value for name, value in os.environ.items() if not name.startswith(("VIRTUALLOOP", "PYTEST"))},
-                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-                "PYTHONPATH": str(Path(virtualloop.__file__).parent.parent),
-                **environment,
-            },
+            env=session_environment(**variables),
             capture_output=True,
             text=True,
             check=False,
