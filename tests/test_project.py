@@ -1,6 +1,7 @@
 """Rules that hold for the code as a whole."""
 
 import ast
+import inspect
 import itertools
 import re
 import subprocess
@@ -13,6 +14,7 @@ import virtualloop
 import virtualloop._stock.private
 import virtualloop.histories
 import virtualloop.schedules
+from virtualloop import _errors
 
 ROOT = Path(__file__).parent.parent
 SRC = Path(virtualloop.__file__).parent  # which is the one that is installed, where a wheel is tested
@@ -452,6 +454,7 @@ def test_public_names():
         "register",
         "set_of_items",
     }
+    assert set(virtualloop.properties.__all__) == {"PropertyError", "always", "sometimes", "until"}
     extra = set(dir(virtualloop.VirtualLoop)) - set(dir(__import__("asyncio").BaseEventLoop))
     assert {name for name in extra if not name.startswith("_")} == {
         "advance",
@@ -464,6 +467,22 @@ def test_public_names():
         "until",
         "slow_callback_duration",  # asyncio's loops have it, too, set in their __init__
     } & extra
+
+
+def test_an_error_is_printed_by_the_name_it_is_imported_by():
+    modules = [virtualloop, *(getattr(virtualloop, name) for name in virtualloop._MODULES)]
+    errors = [
+        (module, name)
+        for module in modules
+        for name in module.__all__
+        if inspect.isclass(value := getattr(module, name)) and issubclass(value, Exception)
+    ]
+    assert len(errors) >= 7
+    assert [getattr(module, name).__module__ for module, name in errors] == [module.__name__ for module, _ in errors]
+    unnamed = {value for value in vars(_errors).values() if isinstance(value, type)} - {
+        getattr(module, name) for module, name in errors
+    }
+    assert not unnamed
 
 
 def test_every_module_says_what_it_owns(trees):

@@ -52,6 +52,8 @@ class PropertyError(VirtualLoopError, AssertionError):
     holds. It is an AssertionError, as a failed assert in a test is.
     """
 
+    __module__ = "virtualloop.properties"
+
 
 class UnsupportedError(VirtualLoopError, NotImplementedError):
     """The program asked for something that a loop without an operating system does not have.

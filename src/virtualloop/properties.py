@@ -1,7 +1,7 @@
 """What a program has to do at some time, always, or in some run: until(), always() and sometimes().
 
-Owns these three functions. A condition is looked at by the loop, after each step: that is no task, so that nothing
-comes in another order for it. The loop does the looking.
+Owns these three functions, and has the error of a property that is broken. A condition is looked at by the loop, after
+each step: that is no task, so that nothing comes in another order for it. The loop does the looking.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import asyncio
 import sys
 from collections.abc import Callable
 
+from virtualloop._errors import PropertyError
 from virtualloop._loop.conditions import check_condition, check_within, conditions_of
 from virtualloop._loop.virtual import VirtualLoop
 from virtualloop._stock.private import get_running_loop
 
-__all__ = ["always", "sometimes", "until"]
+__all__ = ["PropertyError", "always", "sometimes", "until"]
 
 #: How long until() waits between two looks on another loop than VirtualLoop, in seconds: as long as nobody minds.
 POLL = 0.01
@@ -63,8 +64,8 @@ def always(condition: Callable[[], object], text: str = "") -> None:
 
     It holds until main ends, the coroutine that is being run; where an async generator states it, as fixtures are,
     until that goes on after its yield; and where the loop is driven from outside, until it closes. A step that breaks
-    it ends the run with an AssertionError, which names `text` and the step's task and line. An exploration makes that
-    failure small and describes it like any other. Does nothing where no VirtualLoop runs.
+    it ends the run with a `properties.PropertyError`, an AssertionError that names `text` and the step's task and line.
+    An exploration makes that failure small and describes it like any other. Does nothing where no VirtualLoop runs.
 
     Arguments:
         condition: a function without arguments; it is called often, and must change nothing.

@@ -34,6 +34,8 @@ _ABOUT = {"linearizable": "", "sequential": ", each client's in their own,"}
 class UndecidedWarning(UserWarning):
     """The budget of a check ended before it was decided whether the history is consistent."""
 
+    __module__ = "virtualloop.histories"
+
 
 class History:
     """A record of what clients asked of an object, and what it answered.
