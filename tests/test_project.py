@@ -75,7 +75,8 @@ LAYERS = [
     "_world.executors",
     "_world.threads",
     "_world.pace",
-    "_world.pipes",
+    "_world.ends",
+    "_world.children",
     "_world.segments",
     "_world.descriptors",
     "_world.processes",
@@ -228,8 +229,8 @@ OURS = {
 PURE = ["_errors", "_folders", "_words", "_report.circles"]
 PURE += ["trace._history", "trace._narrator", "trace._table", "trace._chain"]
 PURE += [f"_world.{name}" for name in ("aliases", "calendar", "clocks", "conversations", "descriptors", "entropy")]
-PURE += [f"_world.{name}" for name in ("frameworks", "natives", "originals", "pace", "parked", "patience", "pipes")]
-PURE += [f"_world.{name}" for name in ("processes",)]
+PURE += [f"_world.{name}" for name in ("frameworks", "natives", "originals", "pace", "parked", "patience")]
+PURE += [f"_world.{name}" for name in ("children", "ends", "processes")]
 PURE += [f"_world.{name}" for name in ("segments", "shares", "system", "turns", "world")]
 PURE += [name for name in PATHS if name.startswith(("_core", "schedules", "histories"))]
 

@@ -121,4 +121,4 @@ def test_a_descriptor_that_is_closed_while_it_is_looked_at_hides_no_other(monkey
     monkeypatch.setattr(system, "_listdir", lambda path: ["0", "3", "4"])
     monkeypatch.setattr(system, "_readlink", readlink)
 
-    assert system.pipes_of("1") == {"pipe:[7]"}
+    assert system.names_of("1") == {"/dev/null", "pipe:[7]"}

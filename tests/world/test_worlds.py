@@ -730,3 +730,48 @@ def test_what_comes_to_a_descriptor_of_another_loop_comes_before_the_next_timer(
         answers, now = run(main)
         other.call_soon_threadsafe(other.remove_reader, there)
     assert (answers, now) == ([b"PING"] * 3, 0.0)
+
+
+WORKS = "import time\nuntil = time.monotonic() + 0.2\nwhile time.monotonic() < until: pass\nprint('done')"
+
+
+async def awaits_its_child():
+    child = await asyncio.create_subprocess_exec(sys.executable, "-S", "-c", WORKS, stdout=subprocess.PIPE)
+    text, _ = await child.communicate()
+    return text
+
+
+async def watches_its_child():
+    with subprocess.Popen([sys.executable, "-S", "-c", WORKS], stdout=subprocess.PIPE) as child:
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), child.stdout
+        )
+        text = await reader.read()
+        transport.close()
+    return text
+
+
+@pytest.mark.skipif(not system.AVAILABLE, reason="this system does not tell who has a pipe")
+@pytest.mark.parametrize("use", [awaits_its_child, watches_its_child])
+def test_a_loop_that_waits_for_its_turn_holds_the_clock_for_its_child(use):
+    async def limited():
+        async with asyncio.timeout(5):
+            return await use()
+
+    found = []
+
+    def serve():
+        with asyncio.Runner(loop_factory=lambda: VirtualLoop(thread_patience=60)) as runner:
+            found.append(runner.run(limited()))
+
+    async def main():
+        thread = threading.Thread(target=serve)
+        thread.start()
+        for _ in range(100):
+            await asyncio.sleep(0.1)
+        thread.join()
+
+    run(main, thread_patience=60)
+
+    assert found == [b"done\n"]

@@ -388,7 +388,7 @@ class Networking(asyncio.AbstractEventLoop):
             self._processes = Processes(
                 patience=self._thread_patience, moved=descriptors.take_moved, emptied=self._processes_gone
             )
-            descriptors.awaited = self._processes.numbers
+            descriptors.loops_children = self._processes.known
         if not self._processes:
             descriptors.add_holder(self._processes)
         self._processes.add(TransportedChild(transport, self._process_ended))

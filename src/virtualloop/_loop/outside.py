@@ -18,6 +18,8 @@ from virtualloop._errors import DeadlockError, LivelockError
 from virtualloop._loop import endings
 from virtualloop._loop.handles import report, run_unless_cancelled
 from virtualloop._loop.inbox import Inbox
+from virtualloop._world import system
+from virtualloop._world.children import signals_are_heard
 from virtualloop._world.descriptors import LONGEST_PAUSE, Descriptors
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
         def _idle_threads(self) -> Threads | None: ...
         @property
         def _watched(self) -> Descriptors | None: ...
+        @property
+        def _descriptors(self) -> Descriptors: ...
         @property
         def _signals(self) -> Signals | None: ...
         @property
@@ -119,6 +123,11 @@ class LoopOutside:
         descriptors = self._loop._watched
         return descriptors is not None and descriptors.readable()
 
+    def holds(self, passed: float, ahead: int | None) -> bool:
+        """Return whether something is bound to come from outside; from any thread, while the loop waits."""
+        descriptors = self._loop._watched
+        return descriptors is not None and descriptors.holds(passed, self._seconds_to(ahead))
+
     def thread_started(self) -> None:
         """A step of the loop starts a thread: from now on the clock does not move unasked, even if it ends at once."""
         self._loop._scheduling().alone = False
@@ -136,7 +145,7 @@ class LoopOutside:
     def stirs(self) -> bool:
         """Return whether there may be anything to collect or to wait for."""
         loop = self._loop
-        if loop._watched or self._alarm() is not None:
+        if loop._watched or self._alarm() is not None or (loop._handles_signals() and _children_may_signal()):
             return True
         return _thread._count() > 0 if loop._idle_threads is None else loop._idle_threads.anything()
 
@@ -147,17 +156,19 @@ class LoopOutside:
         sends without a pause does not keep the clock from moving.
         """
         loop = self._loop
-        descriptors = loop._watched
         queue = self._polling()
-        if not descriptors:
-            found = self._collect_from_threads(queue, ahead)
-        else:
-            found = descriptors.settle(
-                loop._queue,
-                None if ahead is None else max(ahead - loop._clock.tick, 0) / TICKS_PER_SECOND,
+        if loop._watched or _children_may_signal():
+            found = loop._descriptors.settle(
+                queue,
+                self._seconds_to(ahead),
                 lambda: self._stirring_threads() and self._collect_from_threads(queue, ahead),
             )
+        else:
+            found = self._collect_from_threads(queue, ahead)
         return found or self._wait_for_alarm(queue, ahead)
+
+    def _seconds_to(self, tick: int | None) -> float | None:
+        return None if tick is None else max(tick - self._loop._clock.tick, 0) / TICKS_PER_SECOND
 
     def _alarm(self) -> int | None:
         loop = self._loop
@@ -210,7 +221,10 @@ class LoopOutside:
     def wait(self) -> bool:
         """Wait for a signal, if one may arrive; return False if none has."""
         loop = self._loop
-        return loop._handles_signals() and loop._threads.wait_for_signal(self._polling())
+        if loop._handles_signals():
+            return loop._threads.wait_for_signal(self._polling())
+        # Somebody may have set a handler that the loop knows nothing of.
+        return _children_may_signal() and loop._descriptors.settle(loop._queue, None, loop._threads.news)
 
     def _polling(self) -> Sized:
         """Return the queue, as one that is filled while somebody waits for it, where there are sources."""
@@ -286,3 +300,8 @@ class LoopOutside:
         """The drive is over."""
         if self._hang is not None:
             self._hang.end()
+
+
+def _children_may_signal() -> bool:
+    """Return whether the program has children, and handles the signals that those send; cheap where it has none."""
+    return system.has_children() and signals_are_heard()

@@ -99,6 +99,10 @@ class Conversations:
     def poll(self) -> None:
         """Nothing comes from here: what arrives is read from descriptors."""
 
+    def has_come(self) -> bool:
+        """Return False, for the same reason."""
+        return False
+
     def holds(self, passed: float, ahead: float | None) -> bool:
         """Return whether an answer is waited for."""
         # Each is asked: they keep accounts.

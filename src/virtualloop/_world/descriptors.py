@@ -13,13 +13,12 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import stat
-from collections.abc import Callable, Collection, Sized
+from collections.abc import Callable, Collection, Mapping, Sized
 from typing import Any, Protocol
 
+from virtualloop._world.children import Children
 from virtualloop._world.natives import at_work
 from virtualloop._world.originals import real_time
-from virtualloop._world.pipes import PipedChildren
 from virtualloop._world.segments import holds_back, is_connection, open_descriptors
 
 __all__ = ["READ", "WRITE", "Descriptors", "Holder", "Watcher", "number_of"]
@@ -59,6 +58,10 @@ class Holder(Protocol):
     def poll(self) -> None:
         """Queue what can be had without waiting."""
 
+    def has_come(self) -> bool:
+        """Return whether there is anything to queue; from any thread, while the loop waits."""
+        ...
+
     def holds(self, passed: float, ahead: float | None) -> bool:
         """Return whether to wait for him, `passed` real seconds after the last look, 0 at the first.
 
@@ -75,11 +78,10 @@ class Descriptors:
 
     def __init__(self, queue: Callable[[Any], object], *, patience: float) -> None:
         self._queue = queue
-        # Which are pipes, and who may have their other ends.
-        self._pipes: set[int] = set()
-        self._piped = PipedChildren(patience)
-        #: Returns the children that somebody awaits otherwise, by their numbers.
-        self.awaited: Callable[[], Collection[int]] = tuple
+        # Who may have their other ends.
+        self._children = Children(patience)
+        #: Returns the children that the loop has started; see `Children.hold`.
+        self.loops_children: Callable[[], Mapping[int, Collection[int] | None]] = dict
         self._selector = selectors.DefaultSelector()
         # By descriptor: who waits to read and to write.
         self._watchers: dict[int, list[Any]] = {}
@@ -111,10 +113,7 @@ class Descriptors:
         if watchers is None:
             self._selector.register(fd, _EVENTS[direction])
             watchers = self._watchers[fd] = [None, None]
-            found = os.fstat(fd)
-            self._known[fd] = found.st_ino
-            if stat.S_ISFIFO(found.st_mode):
-                self._pipes.add(fd)
+            self._known[fd] = os.fstat(fd).st_ino
             if os.isatty(fd):
                 self._terminals.add(fd)
         elif watchers[direction] is None:
@@ -133,7 +132,6 @@ class Descriptors:
         if watchers[1 - direction] is None:
             del self._watchers[fd]
             self._terminals.discard(fd)
-            self._pipes.discard(fd)
             # The program may have closed it first.
             with contextlib.suppress(OSError, KeyError, ValueError):
                 self._selector.unregister(fd)
@@ -159,8 +157,8 @@ class Descriptors:
         if not ready:
             return
         self._moved.update(ready)
-        if not self._pipes.isdisjoint(ready):
-            self._piped.heard()
+        if any(events & selectors.EVENT_READ for events in ready.values()):
+            self._children.heard()
         for fd in self.hears.keys() & ready.keys():
             self.hears[fd]()
         for fd, events in ready.items():
@@ -174,8 +172,10 @@ class Descriptors:
                         self._queue(watcher)
 
     def readable(self) -> bool:
-        """Return whether any is ready; nothing is queued."""
-        return bool(self._watchers) and bool(self._selector.select(0))
+        """Return whether any is ready, or a holder has something; nothing is queued."""
+        return (bool(self._watchers) and bool(self._selector.select(0))) or any(
+            holder.has_come() for holder in self._holders
+        )
 
     def take_moved(self) -> set[int]:
         """Return the descriptors that were ready since this was last asked."""
@@ -192,6 +192,15 @@ class Descriptors:
         """Ask him no more."""
         self._holders.remove(holder)
 
+    def holds(self, passed: float, ahead: float | None) -> bool:
+        """Return whether something is bound to come from a holder, or from a child; see `Holder.holds`."""
+        # Each is asked: they keep accounts.
+        held = [holder.holds(passed, ahead) for holder in self._holders]
+        # Whoever is followed is waited for by a holder.
+        watched = self._watchers.keys() - self.hears.keys()
+        held.append(self._children.hold(watched, self.loops_children(), passed, ahead))
+        return True in held
+
     def settle(self, ready: Sized, ahead: float | None, others: Callable[[], bool]) -> bool:
         """Wait for as long as something is bound to come, until there is something in `ready`; return whether there is.
 
@@ -204,11 +213,7 @@ class Descriptors:
             grace = LAST_PAUSE
         while not others() and not ready:
             natives += passed
-            # Each is asked: they keep accounts.
-            held = [holder.holds(passed, ahead) for holder in self._holders]
-            if self._pipes:
-                held.append(self._piped.hold(self._pipes, self.awaited(), passed, ahead))
-            if True not in held and not (
+            if not self.holds(passed, ahead) and not (
                 self._watchers
                 and ((natives < LONGEST_NATIVES and at_work()) or (natives < LONGEST_HELD_BACK and self._held_back()))
             ):

@@ -194,7 +194,7 @@ class Account:
 
 
 def _children_at_work() -> bool:
-    return system.AVAILABLE and system.has_children() and not system.is_asleep()
+    return system.has_children() and not system.is_asleep()
 
 
 def _stack_of(frame: FrameType) -> Stack:

@@ -66,9 +66,10 @@ class Processes:
     def __bool__(self) -> bool:
         return bool(self._accounts)
 
-    def numbers(self) -> Collection[int]:
-        """Return the numbers of the children."""
-        return self._accounts.keys()
+    def known(self) -> dict[int, Collection[int] | None]:
+        """Return the children, by their numbers: None for one that is awaited, else our ends of its pipes."""
+        children = [account.child for account in self._accounts.values()]
+        return {child.pid: None if child.awaited() else child.descriptors() for child in children}
 
     def add(self, child: Child) -> None:
         """Await a child's end."""
@@ -87,6 +88,10 @@ class Processes:
                 del self._accounts[pid]
                 if not self._accounts:
                     self._emptied()
+
+    def has_come(self) -> bool:
+        """Return whether a child has ended of which nobody was told."""
+        return any(not account.has_ended and _end_of(pid) is not None for pid, account in list(self._accounts.items()))
 
     def holds(self, passed: float, ahead: float | None) -> bool:
         """Return whether an awaited child is at work, `passed` real seconds after it was last waited for.

@@ -18,22 +18,26 @@ import os
 import struct
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 __all__ = [
     "AVAILABLE",
     "Call",
     "Doing",
+    "birth_of",
+    "children",
     "descendants",
     "has_children",
     "is_asleep",
     "is_child_asleep",
+    "is_dead",
     "is_ending",
+    "name_of",
+    "names_of",
     "native_threads",
-    "pipe_at",
-    "pipes_of",
     "runs",
+    "told_of",
     "turns_of",
     "what_does",
 ]
@@ -208,43 +212,69 @@ def _is_asleep(tree: str, turns: dict[str, object]) -> bool:
 
 def is_child_asleep(child: int) -> bool:
     """Return the same of a child together with all of its own. One that has ended is not: that is heard of at once."""
-    return AVAILABLE and is_asleep(str(child)) and not _is_dead(f"/proc/{child}/stat")
+    return AVAILABLE and is_asleep(str(child)) and not is_dead(str(child))
 
 
 def has_children() -> bool:
     """Return whether this process has child processes."""
-    return any(_children_of(f"/proc/self/task/{task}") for task in native_threads())
+    return AVAILABLE and bool(children())
 
 
-def pipes_of(process: str) -> set[str]:
-    """Return the pipes that a process has an end of, by the names that the system gives them; none if it has ended."""
+def children(process: str = "self") -> list[str]:
+    """Return the children of a process, by their numbers; those included that have ended and were not asked how."""
+    try:
+        if process == "self":
+            # Most have none, and this costs less.
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        tasks = _listdir(f"/proc/{process}/task")
+    except OSError:
+        return []
+    return [child for task in tasks for child in _children_of(f"/proc/{process}/task/{task}")]
+
+
+def descendants(process: str) -> Iterator[str]:
+    """Yield the children of a process, and theirs."""
+    for child in children(process):
+        yield child
+        yield from descendants(child)
+
+
+def birth_of(process: str) -> object:
+    """Return something that no other process has, also where it got the number of this one."""
+    words = _stat_of(f"/proc/{process}/stat")
+    return None if words is None else (process, words[19])
+
+
+def is_dead(process: str) -> bool:
+    """Return whether a process has ended and only waits for its parent to ask how."""
+    return _is_dead(f"/proc/{process}/stat")
+
+
+def names_of(process: str) -> set[str]:
+    """Return the names that the system gives to what a process has open; none if it has ended."""
     try:
         fds = _listdir(f"/proc/{process}/fd")
     except OSError:
         return set()
-    return {pipe for fd in fds if (pipe := pipe_at(fd, process)) is not None}
+    return {name for fd in fds if (name := name_of(fd, process)) is not None}
 
 
-def pipe_at(fd: int | str, process: str = "self") -> str | None:
-    """Return the name of the pipe that a descriptor is an end of; None if it is none, or is not there any more."""
+def name_of(fd: int | str, process: str = "self") -> str | None:
+    """Return the name that the system gives to what a descriptor is of, or None if it is not there any more."""
     try:
         name: str = _readlink(f"/proc/{process}/fd/{fd}")
     except OSError:
         return None
-    return name if name.startswith("pipe:") else None
+    return name
 
 
-def descendants(but: Collection[int], tree: str = "self") -> Iterator[str]:
-    """Yield the children of a process, and theirs; but not those of these numbers, nor theirs."""
-    try:
-        tasks = _listdir(f"/proc/{tree}/task")
-    except OSError:
-        return
-    for task in tasks:
-        for child in _children_of(f"/proc/{tree}/task/{task}"):
-            if int(child) not in but:
-                yield child
-                yield from descendants(but, child)
+def told_of(fd: int, key: str) -> int | None:
+    """Return a number that the system tells of one of this process's descriptors."""
+    for line in (_read(f"/proc/self/fdinfo/{fd}", 1024) or b"").decode().splitlines():
+        name, _, value = line.partition(":")
+        if name == key:
+            return int(value)
+    return None
 
 
 def native_threads() -> list[int]:
@@ -297,9 +327,14 @@ def _is_dead(path: str) -> bool:
 
 
 def _state_of(path: str) -> bytes | None:
+    words = _stat_of(path)
+    return None if words is None else words[0]
+
+
+def _stat_of(path: str) -> list[bytes] | None:
     line = _read(path, 1024)
-    # It stands behind the name, which is in parentheses and may hold anything.
-    return None if line is None else line.rpartition(b")")[2].split()[0]
+    # Behind the name, which is in parentheses and may hold anything.
+    return None if line is None else line.rpartition(b")")[2].split()
 
 
 def _read(path: str, room: int = _LINE) -> bytes | None:

@@ -362,6 +362,8 @@ class Threads:
             ahead = clock.tick
         elif self.seat is not None and self.seat.shared:
             ahead = self.seat.next_of_all(ahead)
+            if self.seat.others_hold(passed, ahead):
+                return True
         self._stirred = self._stirred + passed if passed else 0.0
         members = self._members()
         if not jobs and not members and ahead is not None:
@@ -640,7 +642,7 @@ class Threads:
 
     def sit_down(self, loop: Driven, thread: threading.Thread) -> None:
         """Take a place in the world."""
-        self.seat = Seat(self.world, self, thread, loop.clock, loop.interrupt, loop.readable)
+        self.seat = Seat(self.world, self, thread, loop.clock, loop.interrupt, loop.readable, loop.holds)
 
     def end(self) -> None:
         """The loop stops."""

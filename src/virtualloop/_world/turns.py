@@ -55,11 +55,13 @@ class Seat:
         clock: Clock,
         interrupt: Callable[[], None],
         readable: Callable[[], bool],
+        holds: Callable[[float, int | None], bool],
     ) -> None:
         self.world = world
         self.thread = thread
-        #: Returns whether something has come to a descriptor that the loop watches.
+        # See `world.Driven`.
         self._readable = readable
+        self._holds = holds
         self.waiting = False
         #: The next thing to happen on this loop while it waits, in ticks of the world's clock; None for nothing.
         self.deadline: int | None = None
@@ -90,6 +92,21 @@ class Seat:
         """Return whether there is something for the loop to do."""
         due = self.deadline is not None and self.deadline <= self.world.now
         return due or self.inbox.news() or self._readable()
+
+    def others_hold(self, passed: float, ahead: int | None) -> bool:
+        """Return whether something is bound to come from outside to a loop that waits for its turn.
+
+        `passed` are the real seconds since this was asked last, `ahead` is the tick of the next event of any loop.
+        """
+        tick = None if ahead is None else self.world_tick(ahead)
+        # Each is asked: they keep accounts.
+        return True in [
+            seat.holds_until(passed, tick) for seat in list(self.world.seats) if seat is not self and seat.waiting
+        ]
+
+    def holds_until(self, passed: float, tick: int | None) -> bool:
+        """Return whether something is bound to come that is not there yet; `tick` is that of the world's next event."""
+        return not self.wants() and self._holds(passed, None if tick is None else tick + self._base)
 
     def begin(self, ready: Sized) -> None:
         """Wait for the first turn."""

@@ -86,7 +86,14 @@ class Driven(Protocol):
         ...
 
     def readable(self) -> bool:
-        """Return whether something has come to a descriptor that it watches; from any thread, while it waits."""
+        """Return whether something has come from outside that it has not taken; from any thread, while it waits."""
+        ...
+
+    def holds(self, passed: float, ahead: int | None) -> bool:
+        """Return whether something is bound to come to it from outside; from any thread, while it waits.
+
+        `passed` are the real seconds since this was asked last; `ahead` is when something happens next, in its ticks.
+        """
         ...
 
     def thread_started(self) -> None:
