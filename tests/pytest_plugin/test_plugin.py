@@ -1,6 +1,7 @@
 """The pytest plugin, in sessions of their own: fixtures are made anew for each run of an explored test."""
 
 import re
+import socket
 import subprocess
 import sys
 import textwrap
@@ -340,6 +341,44 @@ def test_a_suite_is_explored_as_it_stands(session):
         session(AS_IT_STANDS, "-k", "race", f"--explore-replay={token}", *options),
     ):
         assert "\n1 replayed run that fails\n" in again.text
+
+
+def test_what_is_outside_is_named_for_a_whole_suite(session):
+    """A test that names a network itself has that one."""
+    code = """
+        pytestmark = pytest.mark.asyncio
+
+        async def connect():
+            _, writer = await asyncio.open_connection("localhost", PORT)
+            writer.close()
+            await writer.wait_closed()
+
+        async def test_as_it_stands():
+            await connect()
+
+        @virtualloop.explored(runs=2)
+        async def test_explored():
+            await connect()
+
+        @virtualloop.explored(runs=2, network=virtualloop.Network())
+        async def test_with_another_network():
+            with pytest.raises(OSError):
+                await connect()
+    """
+    options = ["--explore=2", "-o", "markers=asyncio"]
+    with socket.create_server(("127.0.0.1", 0)) as real:
+        port = real.getsockname()[1]
+        code = code.replace("PORT", str(port))
+
+        unnamed = session(code, *options)
+        named = session(code, *options, "-o", f"explore_outside=localhost:{port}")
+
+        wrong = session(code, *options, "-o", "explore_outside=localhost")
+
+    assert "2 failed, 1 passed" in unnamed.text
+    assert "3 passed" in named.text
+    assert wrong.code == pytest.ExitCode.USAGE_ERROR
+    assert "explore_outside: outside must be addresses as in 'localhost:6379' or '[::1]:6379'" in wrong.text
 
 
 def test_what_fails_in_a_fixture_is_told_as_such(session):

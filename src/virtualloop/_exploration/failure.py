@@ -180,7 +180,7 @@ def _advice(failure: BaseException) -> str:
     if meant_a_real_server(failure):
         return (
             "a run has a network of its own, whatever loop the test has without exploring: name the real server in "
-            "explored(network=Network(outside=[...]))"
+            "explored(network=Network(outside=[...])), or for a whole suite in pytest's ini file, as explore_outside"
         )
     return ""
 

@@ -33,6 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--explore-replay", metavar="TOKEN", help="make the one run that a failure's token holds")
     parser.addini("explore", "runs to explore each async test with, as --explore", default="")
     parser.addini("explore_replay", "a failure's token, as --explore-replay", default="")
+    parser.addini(
+        "explore_outside",
+        "addresses that are real to explored tests, one a line, as Network(outside=[...]) has them",
+        type="linelist",
+        default=[],
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

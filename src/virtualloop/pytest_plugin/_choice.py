@@ -32,6 +32,7 @@ BY_HYPOTHESIS = "is run by hypothesis, not explored (put @explored below @given)
 def take_over(config: pytest.Config, items: Iterable[pytest.Item], runs: int | None, token: str | None) -> None:
     """Have those of these tests explored that are to be, and their fixtures set up for each run."""
     explored = {}
+    defaults = _defaults(config)
     for item in items:
         if not isinstance(item, pytest.Function):
             continue
@@ -40,11 +41,24 @@ def take_over(config: pytest.Config, items: Iterable[pytest.Item], runs: int | N
         if as_it_stands and (runs is not None or _is_to_be_replayed(item, token)):
             options = {} if runs is None else {"runs": runs}
         if options is not None and has_fixtures_of_its_own(item):
-            explored[item.nodeid] = ExploredItem(item, options, token, as_it_stands=as_it_stands)
+            explored[item.nodeid] = ExploredItem(item, options, token, defaults, as_it_stands=as_it_stands)
         elif runs is not None and _is_of_hypothesis(item):
             item.user_properties.append((REMARK, (item.name, BY_HYPOTHESIS)))
     if explored:
         config.pluginmanager.register(FixtureHooks(explored))
+
+
+def _defaults(config: pytest.Config) -> dict[str, Any]:
+    """Return the options of each explored test that does not give them itself."""
+    outside = config.getini("explore_outside")
+    if not outside:
+        return {}
+    from virtualloop.network import Network  # noqa: PLC0415  # few sessions name what is outside
+
+    try:
+        return {"network": Network(outside=outside)}
+    except ValueError as exc:
+        raise pytest.UsageError(f"explore_outside: {exc}") from None
 
 
 def _options_of(item: pytest.Function, runs: int | None) -> dict[str, Any] | None:

@@ -52,12 +52,19 @@ class ExploredItem:
     """A test that is explored; made for each such test when all are collected."""
 
     def __init__(
-        self, item: pytest.Function, options: dict[str, Any], token: str | None, *, as_it_stands: bool
+        self,
+        item: pytest.Function,
+        options: dict[str, Any],
+        token: str | None,
+        defaults: dict[str, Any],
+        *,
+        as_it_stands: bool,
     ) -> None:
         self.item = item
         self.stage: Stage | None = None
         self._options = options
         self._token = token
+        self._defaults = defaults
         self._as_it_stands = as_it_stands
         check_options(options)
         item.setup = self._set_up  # type: ignore[method-assign]  # for this one test
@@ -71,7 +78,7 @@ class ExploredItem:
         item = self.item
         test = getattr(item.function, EXPLORED, None)
         function = item.function if test is None else test.function
-        options = self._options if test is None else {**test.options, **self._options}
+        options = {**self._defaults, **({} if test is None else test.options), **self._options}
         call = FixtureCall(function)
         call.explored = self
         call.parameters = _internals.parameters_of(item)
