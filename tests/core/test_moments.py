@@ -41,13 +41,16 @@ class World:
         self.moments.look()
 
     def candidates(self, *timers, beside=(), ticks=0):
-        return self.moments.candidates(list(timers), beside, ticks)
+        return self.moments.candidates(list(timers), self.moments.only_interval(timers), beside, ticks)
+
+    def arrives(self, *timers):
+        self.moments.arrive(list(timers), self.moments.only_interval(timers))
 
     def delays(self, timer, ticks=0):
         self.moments.delay(timer, ticks)
 
     def late(self, *timers):
-        found = self.moments.late(list(timers))
+        found = self.moments.late(list(timers), self.moments.only_interval(timers))
         return [found.get(id(timer), 0) for timer in timers]
 
     def puts_off(self, timer):
@@ -82,7 +85,7 @@ def test_what_was_set_at_different_moments_may_come_in_in_the_other_order(world)
 def test_nothing_is_late_that_something_set_after_it_was_not(world):
     first, last, witness = world.sets("first", "last", "witness")
     world.moves(10)
-    world.moments.arrive([witness])
+    world.arrives(witness)
     (second,) = world.sets("second")
     world.moves(20)
 
@@ -95,7 +98,7 @@ def test_what_is_as_late_as_the_one_set_after_it_may_be_so(world):
     world.moves(10)
     world.delays(witness)
     world.puts_off(witness)
-    world.moments.arrive([witness])
+    world.arrives(witness)
     (second,) = world.sets("second")
     world.moves(20)
 
@@ -128,6 +131,14 @@ def test_what_is_set_now_is_not_late(world):
     assert world.candidates(*world.sets("a", "b")) == []
 
 
+def test_a_deadline_that_the_program_has_computed_is_as_late_as_any_other(world):
+    (a,) = world.sets("a")
+    (b,) = world.sets("b", deadline=0.5)
+    world.moves(10)
+
+    assert world.candidates(a, b) == [b]
+
+
 def test_one_deadline_is_not_parted(world):
     (a,) = world.sets("a")
     b, c = world.sets("b", "c", deadline=0.5)
@@ -145,7 +156,7 @@ def test_what_is_over_is_forgotten(world):
     for k in range(3 * MANY):
         (timer,) = world.sets(str(k))
         world.moves(k + 1)
-        world.moments.arrive([timer])
+        world.arrives(timer)
 
     assert len(world.moments._intervals) <= MANY + 1
     assert len(world.moments._arrived) <= MANY

@@ -460,6 +460,42 @@ def test_a_callback_takes_no_longer_than_somebody_waits_for():
     assert world.log == [(0, "next"), (0, "last"), "ten", (30, "thirty")]
 
 
+@pytest.mark.parametrize("checked", [False, True])
+def test_in_the_middle_of_a_turn_one_question_is_for_all_callbacks_that_are_left(checked):
+    asked = []
+
+    def choose(n, kind):
+        if kind != "slow":
+            return 0
+        asked.append((n, *world.names()[-1:]))
+        return 2 if n == 5 else 0
+
+    world = World("timing", choose, checked=checked)
+    for tick in (10, 20, 30):
+        world.at(tick, world.does(str(tick)))
+    for name in "abcde":
+        world.soon(world.does(name))
+    world.drive(until_idle=True)
+
+    assert asked[0] == (5, "a")
+    assert [name for _, name in asked].count("c") == 0  # what is due by now is not passed by
+    assert world.log[:5] == [(0, "a"), (0, "b"), (10, "c"), (10, "d"), (10, "e")]
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_a_callback_that_is_slow_where_nothing_is_due_is_so_in_its_own_turn_only(checked):
+    timers = []
+    world = World("timing", lambda n, kind: int(kind == "slow" and n == 4) * 3, checked=checked)
+    timers.append(world.at(10, world.does("ten")))
+    world.soon(world.does("a"))
+    world.soon(world.does("b", lambda: timers[0].cancel()))
+    world.soon(world.does("c", lambda: [world.soon(world.does(name)) for name in "xy"]))
+    world.soon(world.does("d", lambda: world.at(20, world.does("twenty"))))
+    world.drive(until_idle=True)
+
+    assert world.log == [(0, "a"), (0, "b"), (0, "c"), (0, "d"), (0, "x"), (0, "y"), (20, "twenty")]
+
+
 def test_a_source_is_looked_at_each_turn_before_the_timers():
     world = World()
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from helpers import OracleLoop
 from virtualloop import VirtualLoop
-from virtualloop._core.moments import MOMENT
+from virtualloop._core.moments import MOMENT, Moments
 
 TICK = 1e-6
 #: Turns that it takes to shut down.
@@ -28,6 +28,18 @@ class Script(NamedTuple):
     timers: list
 
 
+class NotingMoments(Moments):
+    """Moments that forget nothing: from which timer on those of one time are late, and by how much."""
+
+    def __init__(self, loop):
+        super().__init__(loop._clock, loop._timers)
+        self.noted = []
+
+    def delay(self, event, ticks):
+        super().delay(event, ticks)
+        self.noted.append(self._delays[-1])
+
+
 class NotingLoop(VirtualLoop):
     """A loop at order "timing" that takes note of how long what takes in its run."""
 
@@ -35,6 +47,7 @@ class NotingLoop(VirtualLoop):
         super().__init__(order="timing", **options)
         self._turns = []
         self._set = []
+        self._moments = self._scheduling().arrivals._moments = NotingMoments(self)
         self._scheduling().add_instrument(self)
 
     def begin_turn(self, *, idle):
@@ -55,9 +68,13 @@ class NotingLoop(VirtualLoop):
         return handle
 
     def script(self):
-        moments = self._scheduling().arrivals._moments
-        late = [moments._interval_of(number).late_by(number) if number else 0 for *_, number in self._set]
-        return Script(self._turns, [(turn, tick + more) for (turn, tick, _), more in zip(self._set, late, strict=True)])
+        return Script(self._turns, [(turn, tick + self._late_by(tick, number)) for turn, tick, number in self._set])
+
+    def _late_by(self, tick, number):
+        """Return how late a timer was set of which the clock said that it was set at this tick."""
+        set_at = {other: at for _, at, other in self._set}
+        late = [more for first, more in self._moments.noted if set_at.get(first) == tick and first <= number]
+        return max(late, default=0)
 
 
 class Pausing:

@@ -66,6 +66,7 @@ class Arrivals:
         "names",
         "on_ask",
         "on_hold",
+        "on_pass",
         "plain",
         "scopes",
     )
@@ -106,9 +107,11 @@ class Arrivals:
         self._turn = 0
         # Those whose deadline has passed and that have not been asked about.
         self._due: deque[tuple[int, Any]] = deque()
-        #: Told of each event that is asked about, and of each that is held.
+        #: Told of each event that is asked about, and of each that is held; and whenever the clock is about to pass the
+        #: next deadline in the middle of a turn.
         self.on_ask: Callable[[Any], object] | None = None
         self.on_hold: Callable[[Any], object] | None = None
+        self.on_pass: Callable[[], object] | None = None
         #: Whether the program has said of anything that it does not vary, and in how many scopes it is now: as long
         #: as there are any, nothing from outside varies, since nobody in the program has set that.
         self.plain = False

@@ -18,11 +18,11 @@ one until it comes in.
 from __future__ import annotations
 
 import sys
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from itertools import compress
-from operator import attrgetter
+from itertools import compress, islice
+from operator import attrgetter, gt
 from typing import Any
 
 from virtualloop._core.clock import Clock
@@ -57,23 +57,17 @@ class Interval:
         #: The number of the first timer that is set in it.
         self.first = first
         self.end: int | None = None
-        #: From which timer on those that were set are late, by their numbers, and by how much.
-        self.late: list[tuple[int, int]] = []
-        #: The last timer that has come in, by how late it was.
-        self.arrived: dict[int, int] = {}
-
-    def late_by(self, number: int) -> int:
-        """Return by how many ticks at least a timer is late."""
-        most = 0
-        for first, ticks in self.late:
-            if first <= number and ticks > most:
-                most = ticks
-        return most
+        #: From which timer on those that were set are late, by their numbers, and by how much: for most, none.
+        self.late: tuple[tuple[int, int], ...] = ()
+        #: The last timer that has come in, by how late it was; None before one has.
+        self.arrived: dict[int, int] | None = None
 
     def first_open(self, late: int) -> int | None:
         """Return from which timer on one may have been set so much later, and nobody has noticed; None for no one."""
         if self.end is None or self.tick + late + MOMENT > self.end:  # which may be a tick after the deadline it was
             return None
+        if self.arrived is None:
+            return 0
         return max((number for ticks, number in self.arrived.items() if ticks < late), default=0)
 
 
@@ -111,10 +105,22 @@ class Moments:
         self._intervals.append(Interval(tick, first))
         self._firsts.append(first)
 
+    def begin_anew(self) -> None:
+        """The clock may have moved, and nothing is pending: whatever was, nobody will ask."""
+        last = self._intervals[-1]
+        if len(self._intervals) > 1 or self._delays or self._late:
+            last = Interval(0, 0)
+            self._intervals, self._firsts = [last], [0]
+            self._delays.clear()
+            self._late.clear()
+        last.tick = self._clock.tick
+        last.first = self._firsts[0] = self._timers.number + 1
+        self._arrived.clear()
+
     def in_order(self, events: Iterable[Any]) -> list[Any]:
         """Return those that are not cancelled, of one tick: what comes from outside, then timers as they were set."""
         live = [event for event in events if event._callback is not None]
-        if self._late:
+        if self._late and len(live) > 1 and not _are_in_order(live):
             live.sort(key=_place_at_one_tick)
         return live
 
@@ -122,49 +128,72 @@ class Moments:
         """Return those that are not cancelled and have not been put off."""
         return [event for event in events if event._callback is not None and id(event) not in self._late]
 
-    def late(self, events: Sequence[Any]) -> dict[int, int]:
-        """Return which of these are late, as they or what was set before them is: by how many ticks more, by id."""
-        if not self._delays:
-            return {}
-        only = self._only_interval(events)
-        if only is not None and not only.late:
-            return {}
-        found = {}
-        for event in events:
-            place = _place(event)
-            interval = only or self._interval_of(place)
-            more = interval.late_by(place) - self._late_now(event) if interval.late else 0
-            if more > 0 and not set_within(event):
-                found[id(event)] = more
+    def only_interval(self, events: Sequence[Any]) -> Interval | None:
+        """Return the interval in which all of these were set, that stand in this order; None if there are several."""
+        if not events or type(events[0]) is ExternalEvent:
+            return None
+        firsts, place = self._firsts, _place(events[-1])
+        following = bisect_right(firsts, _place(events[0]))
+        if firsts[following - 1] <= place and (following == len(firsts) or place < firsts[following]):
+            return self._intervals[following - 1]
+        return None
+
+    def late(self, events: Sequence[Any], only: Interval | None, *, plain: bool = True) -> dict[int, int]:
+        """Return which of these are late, as they or what was set before them is: by how many ticks more, by id.
+
+        `only` is the interval in which all of them were set; `plain` says whether any may be that does not vary.
+        """
+        found: dict[int, int] = {}
+        if not self._delays or (only is not None and not only.late):
+            return found
+        late = self._late
+        for event, place in zip(events, _places(_numbers(events)), strict=True):
+            more = 0
+            for first, ticks in (only or self._interval_of(place)).late:
+                if first <= place and ticks > more:
+                    more = ticks
+            key = id(event)
+            if more and key in late:
+                more -= late[key][1]
+            if more > 0 and not (plain and set_within(event)):
+                found[key] = more
         return found
 
     def put_off(self, event: Any, ticks: int) -> None:
         """An event is due so much later."""
-        self._late[id(event)] = (event, self._late_now(event) + ticks)
+        key = id(event)
+        self._late[key] = (event, self._late[key][1] + ticks if key in self._late else ticks)
 
-    def candidates(self, events: Sequence[Any], beside: Sequence[Any], ticks: int) -> list[Any]:
+    def candidates(
+        self, events: Sequence[Any], only: Interval | None, beside: Sequence[Any] = (), ticks: int = 0
+    ) -> list[Any]:
         """Return which of these, due at one tick, may have been set a moment later than it seems.
 
-        `beside` are others that are due at the same time, within so many ticks more; a moment is longer than that.
+        `only` is the interval in which all of them were set. `beside` are others that are due at the same time, within
+        so many ticks more; a moment is longer than that.
         """
         self._sort()
-        everything = sorted((*events, *beside), key=_place) if beside or self._late else events
-        only = self._only_interval(everything)
-        marks = [*map(_SCHEDULED, everything)]
-        numbers = marks if type(marks[0]) is int else [number for *_, number in marks]
+        everything = events
+        if beside:
+            everything = sorted((*events, *beside), key=_place)
+            only = self.only_interval(everything)
+        numbers = _numbers(everything)
         parting = self._parting(everything) if min(numbers) < 0 else ()
-        if only is not None and not self._late and not beside and not parting:
-            # As most are, at a fraction of the cost.
-            least = only.first_open(ticks + MOMENT)
-            return [] if least is None else list(compress(events[1:], [number >= least for number in numbers[1:]]))
+        places = _places(numbers)
+        if only is not None and not beside and not parting:
+            late = {self._late[key][1] if (key := id(event)) in self._late else 0 for event in events}
+            if len(late) == 1:
+                # As most are, at a fraction of the cost.
+                least = only.first_open(late.pop() + ticks + MOMENT)
+                return [] if least is None else list(compress(events[1:], [place >= least for place in places[1:]]))
         asked = set(map(id, events)) if beside else None
         found = []
         # What is late takes along all that was set after it.
-        for event in everything if only is None else everything[1:]:
+        for event, place in islice(zip(everything, places, strict=True), 0 if only is None else 1, None):
             if (asked is None or id(event) in asked) and id(event) not in parting:
-                interval = only or self._interval_of(_place(event))
+                interval = only or self._interval_of(place)
                 least = interval.first_open(self._late_now(event) + ticks + MOMENT)
-                if least is not None and least <= _place(event):
+                if least is not None and least <= place:
                     found.append(event)
         return found
 
@@ -187,26 +216,32 @@ class Moments:
         """An event was set a moment later than it seems, and with it all that was set after it."""
         number = _place(event)
         late = self._late_now(event) + ticks + MOMENT
-        self._interval_of(number).late.append((number, late))
+        interval = self._interval_of(number)
+        interval.late = (*interval.late, (number, late))
         self._delays.append((number, late))
 
-    def arrive(self, events: Sequence[Any]) -> None:
-        """Events come in."""
-        if not self._late and self._only_interval(events) is not None:
+    def arrive(self, events: Sequence[Any], only: Interval | None) -> None:
+        """Events come in, of which `only` is the interval in which all of them were set."""
+        late = self._late
+        if only is not None and not late:
             events = events[-1:]  # all that was set before it is as late
         for event in events:
-            late = self._late.pop(id(event))[1] if id(event) in self._late else 0
-            if number := number_of(event):
-                self._arrived.append((abs(number), late))
+            mark = event._scheduled
+            number = mark if type(mark) is int else mark[2]
+            by = late.pop(id(event))[1] if id(event) in late else 0
+            if number:
+                self._arrived.append((abs(number), by))
         if len(self._arrived) > MANY:
             self._sort()
 
-    def are_undisturbed(self) -> bool:
-        """Return whether nothing has been late so far."""
-        return not self._delays and not self._late
+    def disturb(self, event: Any) -> bool:
+        """Return whether an event is late, or may be for the sake of one that is; a list of several may be."""
+        if not self._delays and not self._late:
+            return False
+        return type(event) is list or id(event) in self._late or bool(self._interval_of(_place(event)).late)
 
     def arrive_alone(self, event: Any) -> None:
-        """One event comes in, and nothing has been late so far."""
+        """One event comes in that nothing disturbs."""
         mark = event._scheduled
         number = mark if type(mark) is int else mark[2]
         if number:
@@ -227,21 +262,17 @@ class Moments:
         """Return by how much an event has been put off."""
         return self._late[id(event)][1] if id(event) in self._late else 0
 
-    def _only_interval(self, events: Sequence[Any]) -> Interval | None:
-        """Return the interval in which all of these were set, that stand in this order; None if there are several."""
-        if not events or type(events[0]) is ExternalEvent:
-            return None
-        first = self._interval_of(_place(events[0]))
-        return first if first is self._interval_of(_place(events[-1])) else None
-
     def _interval_of(self, number: int) -> Interval:
-        return self._intervals[bisect_left(self._firsts, number + 1) - 1]
+        return self._intervals[bisect_right(self._firsts, number) - 1]
 
     def _sort(self) -> None:
         """Take note of what has come in."""
         for number, late in self._arrived:
-            arrived = self._interval_of(number).arrived
-            arrived[late] = max(arrived.get(late, 0), number)
+            interval = self._interval_of(number)
+            if interval.arrived is None:
+                interval.arrived = {late: number}
+            elif number > interval.arrived.get(late, 0):
+                interval.arrived[late] = number
         self._arrived.clear()
 
     def _forget(self) -> None:
@@ -254,6 +285,23 @@ class Moments:
         self._firsts = [interval.first for interval in self._intervals]
         self._many = max(MANY, 2 * len(self._intervals))
         self._late = {key: (event, late) for key, (event, late) in self._late.items() if event._callback is not None}
+
+
+def _numbers(events: Sequence[Any]) -> list[int]:
+    """Return the numbers of some timers."""
+    marks = [*map(_SCHEDULED, events)]
+    return marks if type(marks[0]) is int else [number for *_, number in marks]
+
+
+def _places(numbers: list[int]) -> list[int]:
+    """Return the places of timers with these numbers among all that were set, as _place() does."""
+    return numbers if min(numbers) > 0 else [abs(number) or sys.maxsize for number in numbers]
+
+
+def _are_in_order(events: Sequence[Any]) -> bool:
+    """Return whether events of one tick stand as they were set: all are timers then."""
+    places = _places(_numbers(events))
+    return type(events[0]) is not ExternalEvent and not any(map(gt, places, places[1:]))
 
 
 def _place(event: Any) -> int:

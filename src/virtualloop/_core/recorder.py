@@ -388,8 +388,8 @@ class Recorder:
         def watched(n: int, kind: str) -> int:
             answer = choose(n, kind)
             if answer:
-                if kind in ("late", "slow"):
-                    self._is_late()
+                if kind == "late":
+                    self.passes()
                 elif kind == "task":
                     self._changes_places(answer)
             return answer
@@ -398,7 +398,7 @@ class Recorder:
 
     # --- deviations ---------------------------------------------------------------------------------------------------
 
-    def _is_late(self) -> None:
+    def passes(self) -> None:
         """The clock is about to pass the next deadline."""
         if not self._late:
             self._late_from = self._clock.tick

@@ -616,7 +616,7 @@ class VirtualLoop(Services):
             if self._recorder is not None:
                 scheduler.add_instrument(self._recorder)
                 if scheduler.arrivals is not None:
-                    scheduler.arrivals.on_hold = self._recorder.hold
+                    scheduler.arrivals.on_hold, scheduler.arrivals.on_pass = self._recorder.hold, self._recorder.passes
         return scheduler
 
     def _post(self, tick: int, event: ExternalEvent) -> None:

@@ -10,8 +10,9 @@ list of zeros, like an empty one, is the plain run, and driving answers towards 
 The kinds that the loop asks for:
 
     late     of 2: 0, the loop reads its clock now; 1, only after one more deadline has passed
-    slow     at order "timing", between two callbacks of a turn: 1, the one that ran took so long that the clock has
-             passed one more deadline
+    slow     at order "timing", of n, where a callback of a turn has run and n - 1 have not: 0, all are fast enough; k,
+             the clock has passed one more deadline before the k-th of these runs. After a 0 it is not asked again in
+             this turn
     apart    at order "timing", of n: 0, timers that are due at the same time come in together, in the order in which
              they were set; k, one of them was set a moment later than it seems, and comes in later; so does what was
              set after it. Asked only where that is possible

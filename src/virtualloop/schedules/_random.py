@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from math import log
+from math import inf, log, log1p
 from sys import float_info
 
 from virtualloop._core.lateness import HELD, MOST_TURNS, ordinary_answers
@@ -77,7 +77,8 @@ class Random:
         self._task_rate: float | None = None
         # In a crowd: questions to be answered with 0 before the next draw.
         self._skip = 0
-        # Only order "timing" asks for these two.
+        # Only order "timing" asks for these: how many callbacks are fast enough before one is not; and the rates.
+        self._fast = 0.0
         self._slow_rate = self._apart_rate = -1.0
         self._user: random.Random | None = None
         self._network: random.Random | None = None
@@ -145,11 +146,19 @@ class Random:
         if kind == "late":
             self._was_late = self._order() >= (self._later_from if self._was_late else self._late_from)
             return 1 if self._was_late else 0
-        if kind in ("slow", "apart"):  # the first is asked between two callbacks
+        if kind == "slow":
             if self._slow_rate < 0:
                 self._draw_moments()
-            rate = self._slow_rate if kind == "slow" else self._apart_rate
-            return 1 + int(self._order() * (n - 1)) if self._order() < rate else 0
+            fast = self._fast
+            if fast >= n - 1:
+                self._fast = fast - (n - 1)
+                return 0
+            self._fast = self._draw_skip(self._slow_rate)
+            return 1 + int(fast)
+        if kind == "apart":
+            if self._slow_rate < 0:
+                self._draw_moments()
+            return 1 + int(self._order() * (n - 1)) if self._order() < self._apart_rate else 0
         if kind in ("cancel", "reply"):
             return 0  # Whoever wants a cancellation says which: at any rate, few runs would have but one.
         if kind in NETWORK_KINDS:
@@ -165,6 +174,11 @@ class Random:
         self._slow_rate = low + (high - low) * self._order()
         low, high = APART_RATES
         self._apart_rate = low + (high - low) * self._order()
+        self._fast = self._draw_skip(self._slow_rate)
+
+    def _draw_skip(self, rate: float) -> float:
+        """Draw how many chances are passed over until the next one that is taken, at this rate."""
+        return log(self._order() or float_info.min) // log1p(-rate) if rate else inf
 
     def _stream(self, name: str) -> random.Random:
         if isinstance(self.seed, random.Random):
