@@ -3,11 +3,11 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-import virtualloop
+from helpers import session_environment
 from virtualloop.__main__ import main
 
 PROGRAMS = """
@@ -61,12 +61,11 @@ def test_a_failure_is_found_and_replayed(capsys):
 
 
 def test_what_passes_ends_with_0_also_in_two_processes():
-    package = str(Path(virtualloop.__file__).parent.parent)
     for jobs in ("1", "2"):
         command = [sys.executable, "-m", "virtualloop", "explore", "programs_of_main:test_right", "--runs", "20"]
         done = subprocess.run(
             [*command, "--jobs", jobs],
-            env={"PYTHONPATH": package},
+            env=session_environment(),
             capture_output=True,
             text=True,
             check=False,
@@ -94,3 +93,12 @@ def test_what_makes_no_sense_ends_with_2(arguments, message, capsys):
 
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_where_it_is_not_installed_it_has_no_version(monkeypatch, capsys):
+    def raises(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("virtualloop.__main__.version", raises)
+    assert main([]) == 0
+    assert capsys.readouterr().out.startswith("virtualloop (not installed)")

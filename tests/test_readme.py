@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import virtualloop
+from helpers import session_environment
 from virtualloop import VirtualLoop
 from virtualloop.schedules import Exhaustive, Random, Recording, Replay
 
@@ -56,7 +57,12 @@ def printed_by(command):
     assignment, python, example = shlex.split(command)
     assert (assignment, python) == ("PYTHONPATH=src", "python3")
     return subprocess.run(
-        [sys.executable, example], cwd=ROOT, env={"PYTHONPATH": "src"}, capture_output=True, check=True, text=True
+        [sys.executable, example],
+        cwd=ROOT,
+        env=session_environment(PYTHONPATH="src"),
+        capture_output=True,
+        check=True,
+        text=True,
     ).stdout
 
 

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 import virtualloop
+from helpers import session_environment
 from virtualloop import VirtualLoopError
 from virtualloop._exploration import budget, ledger
 from virtualloop._exploration.budget import Budget, overridden
@@ -168,7 +169,7 @@ def test_a_run_that_kills_its_process_is_named_and_the_search_goes_on():
     """
     process = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(Path(__file__).parent)])},
+        env=session_environment(PYTHONPATH=os.pathsep.join([str(Path(__file__).parent), *sys.path])),
         check=False,
         capture_output=True,
     )
@@ -204,7 +205,7 @@ def test_where_the_line_is_shown():
     def stderr(*, is_test, **environment):
         return subprocess.run(
             [sys.executable, "-c", textwrap.dedent(script).format(is_test=is_test)],
-            env={"PYTHONPATH": str(ROOT / "src"), "VIRTUALLOOP_KEEP": "", **environment},
+            env=session_environment(VIRTUALLOOP_KEEP="", **environment),
             check=True,
             capture_output=True,
             text=True,

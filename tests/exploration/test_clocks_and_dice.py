@@ -20,7 +20,7 @@ from types import ModuleType
 import pytest
 
 import virtualloop
-from helpers import run
+from helpers import run, session_environment
 from virtualloop import explore, explored, ladder
 from virtualloop.__main__ import main as command
 from virtualloop.schedules import Recording, Replay, _token
@@ -255,7 +255,7 @@ class Receipts(unittest.TestCase):
 """
     (tmp_path / "test_receipts.py").write_text(program.format(module=Path(__file__).stem))
     path = os.pathsep.join([str(tmp_path), str(Path(__file__).parent), *sys.path])
-    environment = {"PYTHONPATH": path, "PYTHONHASHSEED": "7", "VIRTUALLOOP_KEEP": ""}
+    environment = session_environment(PYTHONPATH=path, PYTHONHASHSEED="7", VIRTUALLOOP_KEEP="")
 
     def output(*arguments, **variables):
         made = [sys.executable, "-m", *arguments]

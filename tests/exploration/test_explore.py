@@ -1443,3 +1443,64 @@ def test_tasks_that_a_library_makes_itself_are_the_same_in_each_run():
         await asyncio.gather(*tasks)
 
     assert explore(main, order="tasks", runs=60).distinct < 10
+
+
+def test_what_is_no_exception_cannot_be_allowed():
+    with pytest.raises(TypeError, match="allow must be an exception class or several, not 3"):
+        explore(lost_update, allow=3)
+
+
+def test_an_exception_that_cannot_be_shown_is_told_by_its_class():
+    class HiddenError(Exception):
+        def __repr__(self):
+            raise ValueError
+
+    async def main():
+        await asyncio.gather(asyncio.sleep(0.01), asyncio.sleep(0.02))
+        raise HiddenError
+
+    with pytest.raises(HiddenError) as caught:
+        explore(main, runs=5)
+    assert "Replay it" in "".join(caught.value.__notes__)
+
+
+def test_what_a_program_may_hold_and_does_not_yet():
+    def made():
+        if False:
+            never = 1
+
+        async def main():
+            await asyncio.gather(asyncio.sleep(0.01), asyncio.sleep(0.02))
+            return lambda: never
+
+        return main
+
+    assert explore(made(), runs=5).failure is None
+
+
+def test_a_cache_that_runs_have_filled_is_named():
+    @functools.cache
+    def answers(number):
+        return number
+
+    async def main():
+        if answers.cache_info().currsize > 5:
+            raise LookupError
+        answers(answers.cache_info().currsize)
+        await asyncio.gather(*[asyncio.sleep(0.01) for _ in range(5)])
+
+    told = " ".join(explore(main, check=False).failure.report.split())
+    assert "What its runs have changed: answers()." in told
+
+
+def test_a_program_that_asks_something_else_after_some_runs():
+    left = []
+
+    async def main():
+        left.append(None)
+        for _ in range(4):
+            virtualloop.choose(range(2 if len(left) < 5 else 3))
+
+    with pytest.raises(VirtualLoopError, match="the program is not the same in each run") as caught:
+        explore(main)
+    assert "What its runs have changed: left." in str(caught.value)

@@ -3,6 +3,7 @@
 import concurrent.futures
 import functools
 import multiprocessing
+import sys
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,10 @@ def test_what_has_no_code():
 
     assert identity_of(Program()).name == "test_what_has_no_code.<locals>.Program"
     assert kept.KeptRuns(identity_of(Program())).path.parent.name == ".virtualloop"
+
+
+def test_where_the_system_has_no_locks(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    runs_of().add("v1.a", "io", "KeyError")
+
+    assert tokens(runs_of()) == ["v1.a"]

@@ -260,3 +260,23 @@ def test_a_suite_on_a_ladder():
     first, second = process.stderr.splitlines()
     assert first == "virtualloop: 1 of 2 tests pass on the plain loop and fail on a later one; least margin first:"
     assert re.fullmatch(r"  \S+::test_two_who_ask_at_about_the_same_time  io, \d+ ms late: \d of 2 seeds", second)
+
+
+def test_a_long_report_ends_with_how_many_more_there_are(results, running):
+    async def fails():
+        raise KeyError
+
+    made = virtualloop.ladder(seeds=1)
+    for number in range(ladders.MAX_TESTS + 2):
+        running(f"a.py::test_it[{number}]")
+        run(made["plain"], close_call)
+        with pytest.raises(KeyError):
+            run(made["io-1ms-0"], fails)
+
+    lines = results.report()
+    assert len(lines) == ladders.MAX_TESTS + 2
+    assert lines[-1] == "  and 2 more"
+
+
+def test_a_rung_says_which_it_is():
+    assert str(virtualloop.ladder()["io-20ms-1"]) == "order 'io', 20 ms late, seed 1"

@@ -52,3 +52,19 @@ def test_nothing_is_said_of_others():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         virtualloop.explore(main, runs=5)
+
+
+def test_an_exploration_ends_where_the_outside_is_not_the_same_again():
+    left = []
+
+    async def main():
+        await reads_a_pipe()
+        left.append(None)
+        for _ in range(4):
+            virtualloop.choose(range(2 if len(left) < 5 else 3))
+
+    with pytest.warns(UserWarning, match="reads from outside"):
+        exploration = virtualloop.explore(main)
+
+    assert exploration.ended_by == "outside"
+    assert "ended as what is outside was not the same again" in str(exploration)

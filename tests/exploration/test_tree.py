@@ -99,3 +99,15 @@ def test_a_level_that_is_too_large_is_given_up():
 
     assert not tree.grows
     assert not tree.descend()
+
+
+def test_of_a_level_that_is_too_large_some_are_tried_that_lie_far_apart():
+    tree = Tree(most=3)
+    made = outcome(*["late", "hold"] * 10)
+    tree.grow(made)
+    assert not tree.descend()
+    tree.sample(made, 5)
+
+    assert [place for ((place, _),) in reversed(tree.left)] == [0, 4, 8, 12, 16]
+    assert all(choice.answer for ((_, choice),) in tree.left)
+    assert not tree.grows

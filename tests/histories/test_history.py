@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import virtualloop
-from helpers import run
+from helpers import run, session_environment
 from virtualloop import histories
 
 
@@ -330,4 +330,4 @@ def test_it_is_loaded_when_it_is_asked_for():
         "virtualloop.explore; assert 'virtualloop.histories' not in sys.modules;"
         "virtualloop.histories.History(); assert 'virtualloop.histories' in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(Path("src").resolve())})
+    subprocess.run([sys.executable, "-c", code], check=True, env=session_environment())

@@ -3,7 +3,9 @@
 import asyncio
 import inspect
 
-from helpers import opened
+import pytest
+
+from helpers import opened, run
 from virtualloop import UnsupportedError
 from virtualloop._stock.private import BORROWED, GIVEN_SOCKETS
 
@@ -30,3 +32,30 @@ def test_nothing_of_asyncios_loop_is_missing():
         missing = [name for name in names if getattr(type(loop), name) is getattr(asyncio.AbstractEventLoop, name)]
 
     assert missing == []
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_nothing_to_shut_down(queued):
+    """What stands for a coroutine that has nothing to do is awaited, closed and thrown into as one."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        if queued:
+            loop.call_soon(list)
+        await loop.shutdown_asyncgens()
+        await loop.shutdown_default_executor()
+        await asyncio.create_task(loop.shutdown_asyncgens())
+
+    run(main)
+    with opened() as loop:
+        nothing = loop.shutdown_asyncgens()
+        with pytest.raises(KeyError):
+            nothing.throw(KeyError())
+        nothing.close()
+
+
+def test_a_task_factory_of_a_closed_loop_is_kept():
+    with opened() as loop:
+        pass
+    loop.set_task_factory(print)
+    assert loop.get_task_factory() is print

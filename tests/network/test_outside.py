@@ -209,6 +209,7 @@ def test_what_would_have_to_block_or_leave_is_refused():
             lambda: sock.makefile(),
             lambda: sock.sendfile(None),
             lambda: sock.recvmsg(1),
+            lambda: sock.recvmsg_into([bytearray(1)]),
             lambda: sock.sendmsg([b"x"], [(1, 2, b"")]),
         ):
             with pytest.raises(OSError, match="not supported"):

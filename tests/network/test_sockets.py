@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import socket
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -243,9 +244,9 @@ def _closed(sock):
     return sock
 
 
-def _set(sock, value):
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, value)
-    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+def _set(sock, value, option=socket.SO_RCVBUF):
+    sock.setsockopt(socket.SOL_SOCKET, option, value)
+    return sock.getsockopt(socket.SOL_SOCKET, option)
 
 
 CALLS = {
@@ -262,6 +263,8 @@ CALLS = {
         lambda sock: sock.sendto(b"x", ("<broadcast>", 9)),
         lambda sock: sock.sendto(bytes(70_000), ("127.0.0.1", 9)),
         lambda sock: [_set(sock, value) for value in (1, 5000)],
+        lambda sock: [_set(sock, value, socket.SO_SNDBUF) for value in (1, 5000)],
+        lambda sock: sock.connect_ex(("127.0.0.1", 9)),
         lambda sock: [_to_itself(sock).sendall(b"abc"), sock.recv(2, socket.MSG_PEEK), sock.recv(2)],
         lambda sock: _to_itself(sock).shutdown(socket.SHUT_WR),
         lambda sock: _closed(sock).recv(1),
@@ -406,6 +409,92 @@ def test_more_errors_of_sockets(tmp_path):
         with pytest.raises(OSError, match="Socket type not supported"):
             loop._stack.make_socket(socket.AF_INET, socket.SOCK_RAW)
     walk(socket.socket, tmp_path / "real")
+
+
+def test_one_of_two_sockets_at_a_port_listens():
+    def walk(make):
+        one, other = make(), make()
+        for sock in (one, other):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.bind(("127.0.0.1", 0))
+        other.bind(one.getsockname())
+        one.listen()
+        raises(errno.EADDRINUSE, other.listen)
+        one.close()
+        other.listen()
+        other.close()
+
+    with opened() as loop:
+        walk(loop._stack.make_socket)
+    walk(socket.socket)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives names by itself")
+def test_a_unix_socket_has_a_name_where_none_is_given():
+    def walk(make):
+        named, other = (make(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
+        named.bind("")
+        name = named.getsockname()
+        assert (type(name), name[:1], len(name)) == (bytes, b"\0", 6)
+        other.sendto(b"x", name)
+        assert named.recv(1) == b"x"
+        other.close()
+        named.close()
+
+    with opened() as loop:
+        walk(loop._stack.make_socket)
+    walk(socket.socket)
+
+
+def test_a_unix_socket_takes_nothing_from_others_than_the_one_it_is_connected_to(tmp_path):
+    def walk(make, folder):
+        folder.mkdir()
+        sockets = [make(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(3)]
+        names = [str(folder / str(number)) for number in range(3)]
+        for sock, name in zip(sockets, names, strict=True):
+            sock.bind(name)
+        sockets[0].connect(names[1])
+        sockets[1].sendto(b"it", names[0])
+        raises(errno.EPERM, sockets[2].sendto, b"x", names[0])
+        assert sockets[0].recv(10) == b"it"
+        for sock in sockets:
+            sock.close()
+
+    with opened() as loop:
+        walk(loop._stack.make_socket, tmp_path / "memory")
+    walk(socket.socket, tmp_path / "real")
+
+
+def test_what_a_socket_says_while_its_connection_is_on_its_way():
+    async def main():
+        loop = asyncio.get_running_loop()
+        with loop.network.add_host("far"):
+            server = await asyncio.start_server(lambda reader, writer: writer.close(), "0.0.0.0", 80)
+        sock = loop._stack.make_socket()
+        raises(errno.EINPROGRESS, sock.connect, ("far", 80))
+        raises(errno.EALREADY, sock.connect, ("far", 80))
+        raises(errno.ENOTCONN, sock.getpeername)
+        raises(errno.EAGAIN, sock.send, b"x")
+        await asyncio.sleep(1)
+        assert sock.getpeername()[1] == 80
+        sock.close()
+        server.close()
+
+    run(main, network=Network(latency=0.1))
+
+
+def test_an_address_that_nobody_has_is_not_reached():
+    with opened() as loop:
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            sock = loop._stack.make_socket(socket.AF_INET, kind)
+            with pytest.raises(OSError) as caught:
+                sock.connect(("192.0.2.1", 9))
+            assert caught.value.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH)
+            sock.close()
+        sock = loop._stack.make_socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with pytest.raises(OSError):
+            sock.sendto(b"x", ("192.0.2.1", 9))
+        sock.close()
 
 
 def test_a_broadcast_reaches_every_host():

@@ -5,12 +5,10 @@ import socket
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-import virtualloop
 from helpers import session_environment
 from virtualloop import pytest_plugin
 
@@ -540,7 +538,7 @@ def test_loading_the_plugin_loads_nothing_else():
     """
     loaded = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
-        env={"PYTHONPATH": str(Path(virtualloop.__file__).parent.parent)},
+        env=session_environment(),
         check=True,
         capture_output=True,
         text=True,

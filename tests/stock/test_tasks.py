@@ -373,3 +373,45 @@ def test_default_names():
     assert not is_default_name("Task-")
     assert not is_default_name("Task-x")
     assert not is_default_name("worker")
+
+
+def test_a_factory_is_not_given_the_context_none():
+    """Before Python 3.14, which hands over whatever create_task() was given."""
+    given = []
+
+    def factory(loop, coro, **kwargs):
+        given.append(kwargs.get("context"))
+        return asyncio.Task(coro, loop=loop, **kwargs)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(factory)
+        await loop.create_task(asyncio.sleep(0), context=None)
+
+    run(main)
+    assert given == [None]
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_a_replacement_is_given_a_name(monkeypatch, seed):
+    async def main():
+        monkeypatch.setattr(asyncio.tasks, "Task", asyncio.tasks._PyTask)
+        task = asyncio.get_running_loop().create_task(asyncio.sleep(0, 5), name="it")
+        assert await task == 5
+        return type(task), task.get_name()
+
+    assert run(main, seed) == (asyncio.tasks._PyTask, "it")
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_tasks_of_a_class_that_takes_no_attributes(seed):
+    class Closed(asyncio.Task):
+        def __setattr__(self, name, value):
+            raise AttributeError(name)
+
+    async def main():
+        tasks = [Closed(asyncio.sleep(0, number), loop=asyncio.get_running_loop()) for number in range(3)]
+        await asyncio.wait(tasks)
+        return [task.result() for task in tasks]
+
+    assert run(main, seed) == [0, 1, 2]

@@ -142,6 +142,10 @@ def test_nobody_elses_thread_is_touched():
     def bystander():
         go.wait()
         seen.extend([time.time(), time.monotonic(), datetime.datetime.now().timestamp(), time.mktime(time.localtime())])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            seen.append(datetime.datetime.utcnow().replace(tzinfo=datetime.UTC).timestamp())
+        seen.append(datetime.datetime.fromordinal(datetime.date.today().toordinal()).timestamp() + 86400)
         done.set()
 
     thread = threading.Thread(target=bystander)
@@ -154,6 +158,7 @@ def test_nobody_elses_thread_is_touched():
 
     assert before[0] <= seen[0] <= time.time() and before[1] <= seen[1] <= time.monotonic()
     assert before[0] - 1 <= seen[2] <= time.time() and before[0] - 2 <= seen[3] <= time.time()
+    assert before[0] - 1 <= seen[4] <= time.time() and before[0] - 1 <= seen[5] <= time.time() + 2 * 86400
 
 
 @pytest.mark.parametrize(
@@ -306,3 +311,13 @@ def test_every_module_is_as_before():
         assert all(names[key] is after[name][key] for key in names), name
     assert [dict(vars(c)) for c in (datetime.datetime, datetime.date, Derived)] == classes
     assert sys.modules["sched"]._time is time.monotonic and type(time.monotonic) is type(len)
+
+
+def test_what_a_process_has_used_is_real():
+    before = time.clock_gettime(time.CLOCK_PROCESS_CPUTIME_ID), time.clock_gettime_ns(time.CLOCK_PROCESS_CPUTIME_ID)
+    with world() as clock:
+        clock.move(clock.tick + 10**6 * TICKS_PER_SECOND)
+        used = time.clock_gettime(time.CLOCK_PROCESS_CPUTIME_ID), time.clock_gettime_ns(time.CLOCK_PROCESS_CPUTIME_ID)
+
+    assert before[0] <= used[0] < 10**6
+    assert before[1] <= used[1] < 10**15

@@ -23,8 +23,8 @@ __all__ = ["DatagramSocket"]
 MAX_DATAGRAM = 65507
 #: How many bytes of memory datagrams take that wait to be read, before more are lost; Linux's default.
 DATAGRAM_BUFFER = 212992
-#: The least that an option may set it to; Linux doubles what is asked for, because of what follows.
-LEAST_BUFFER = 2304
+#: The least that an option may set it to, and that for sending; Linux doubles what is asked for, for what follows.
+LEAST_BUFFER, LEAST_BUFFER_FOR_SENDING = 2304, 4608
 #: What a datagram takes beside its bytes, in Linux's accounting: its descriptor, and what stands before and after the
 #: bytes in a piece of memory whose size is a power of two; small ones come from a cache of pieces of one size.
 DESCRIPTOR, AROUND, SMALL, SMALL_PIECE = 256, 320 + 44, 192, 576
@@ -237,7 +237,7 @@ class DatagramSocket(Socket):
         if level == socket.SOL_SOCKET and option == socket.SO_RCVBUF:
             self.buffer_for_receiving = max(2 * value, LEAST_BUFFER)
         elif level == socket.SOL_SOCKET and option == socket.SO_SNDBUF:
-            self.buffer_for_sending = max(2 * value, LEAST_BUFFER)
+            self.buffer_for_sending = max(2 * value, LEAST_BUFFER_FOR_SENDING)
 
 
 def memory_of(data: bytes) -> int:
