@@ -1,5 +1,6 @@
 from collections import deque
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,6 +70,7 @@ def test_a_tick_of_cancelled_timers_is_no_tick():
     assert not timers.by_tick
 
 
+@pytest.mark.slow
 def test_a_million_cancelled_timers_leave_nothing_behind():
     timers = Timers()
     for i in range(1_000_000):

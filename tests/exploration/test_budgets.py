@@ -118,6 +118,7 @@ async def two_bugs():
     assert order[-1] == 3
 
 
+@pytest.mark.slow
 def test_every_failure():
     found = virtualloop.explore(two_bugs, every_failure=True, check=False, runs=300)
 
@@ -130,6 +131,7 @@ def test_every_failure():
     assert one.failures == (one.failure,)
 
 
+@pytest.mark.slow
 def test_every_failure_in_other_processes():
     serial = virtualloop.explore(two_bugs, every_failure=True, check=False, runs=300, epoch=0)
     with concurrent.futures.ProcessPoolExecutor(2) as executor:
@@ -154,6 +156,7 @@ async def kills_its_process():
         os._exit(3)
 
 
+@pytest.mark.slow
 def test_a_run_that_kills_its_process_is_named_and_the_search_goes_on():
     with concurrent.futures.ProcessPoolExecutor(2) as executor:
         found = virtualloop.explore(kills_its_process, check=False, runs=60, executor=executor)

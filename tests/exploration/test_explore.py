@@ -193,6 +193,7 @@ def test_a_deadlock_is_a_failure():
         explore(main)
 
 
+@pytest.mark.slow
 def test_a_livelock_is_a_failure():
     async def main():
         while True:
@@ -941,6 +942,7 @@ async def impatient_client():
                 writer.close()
 
 
+@pytest.mark.slow
 def test_the_network_takes_part():
     network = virtualloop.Network(latency=(0.001, 0.1))
 

@@ -129,7 +129,7 @@ def test_a_named_address_where_nobody_is():
 
 def test_an_answer_that_does_not_come_holds_the_clock_for_the_patience(address):
     async def main():
-        _, writer = await asyncio.open_connection(*address)
+        reader, writer = await asyncio.open_connection(*address)
         writer.write(b"silence\n")
         with pytest.warns(RuntimeWarning, match=rf"without an answer from 127\.0\.0\.1:{address[1]}"):
             await asyncio.sleep(3600)
@@ -288,3 +288,95 @@ def test_nothing_is_left_open(address):
         assert not loop._conversations
     time.sleep(0.1)  # for the server
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_every_way_to_talk_to_it_holds_the_clock(address):
+    async def streams():
+        loop = asyncio.get_running_loop()
+        sock = socket.socket()
+        sock.setblocking(False)
+        await loop.sock_connect(sock, address)
+        await loop.sock_sendall(sock, b"hello\n")
+        buffer = bytearray(10)
+        async with asyncio.timeout(60):
+            size = await loop.sock_recv_into(sock, buffer)
+        sock.close()
+        reader, writer = await asyncio.open_connection(*address)
+        writer.writelines([b"hel", b"lo\n"])
+        async with asyncio.timeout(60):
+            line = await reader.readline()
+        writer.close()
+        return bytes(buffer[:size]), line, loop.time()
+
+    assert run(streams, network=Network(outside=[f"127.0.0.1:{address[1]}"])) == (b"HELLO\n", b"HELLO\n", 0)
+
+
+def test_datagrams_of_a_socket_of_the_program():
+    class Answer(socketserver.BaseRequestHandler):
+        def handle(self):
+            data, sock = self.request
+            time.sleep(0.05)
+            sock.sendto(data.upper(), self.client_address)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        got = []
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            for _ in range(2):
+                await loop.sock_sendto(sock, b"hello", address)
+                buffer = bytearray(10)
+                async with asyncio.timeout(60):
+                    size, _ = await loop.sock_recvfrom_into(sock, buffer)
+                got.append(bytes(buffer[:size]))
+        return got, loop.time()
+
+    with serving(socketserver.ThreadingUDPServer(("127.0.0.1", 0), Answer)) as server:
+        address = server.server_address
+        assert run(main, network=Network(outside=[f"127.0.0.1:{address[1]}"])) == ([b"HELLO"] * 2, 0)
+
+
+def test_a_connection_from_an_address_and_of_a_class_of_its_own(address):
+    class Own(socket.socket):
+        pass
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        reader, writer = await asyncio.open_connection(*address, local_addr=("127.0.0.1", 0))
+        first = await ask(reader, writer)
+        sock = Own()
+        sock.setblocking(False)
+        await loop.sock_connect(sock, address)
+        assert isinstance(sock, Own)
+        return first, await ask(*await asyncio.open_connection(sock=sock))
+
+    assert run(main, network=Network(outside=[f"127.0.0.1:{address[1]}"])) == (b"HELLO\n", b"HELLO\n")
+
+
+def test_a_name_that_cannot_be_looked_up_is_told_to_whoever_connects_to_it(monkeypatch):
+    def fails(host, *args, **kwargs):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fails)
+    network = Network(outside=["db.example.com:5432"])
+    with pytest.raises(ConnectionRefusedError):
+        run(lambda: asyncio.open_connection("127.0.0.1", 5432), network=network)
+    with pytest.raises(socket.gaierror):
+        run(lambda: asyncio.open_connection("db.example.com", 5432), network=network)
+
+
+def test_a_server_that_waits_in_accept_is_told_as_well():
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(listener):
+        listener.accept()[0].close()
+
+    thread = threading.Thread(target=serve, args=(listener,))
+    thread.start()
+    address = listener.getsockname()
+    with pytest.raises(ConnectionRefusedError) as caught:
+        run(lambda: asyncio.open_connection(*address))
+    socket.create_connection(address).close()
+    thread.join()
+    listener.close()
+    assert "a real server of this process does, in another thread" in caught.value.__notes__[0]

@@ -273,3 +273,55 @@ def test_the_path_of_a_unix_server_is_a_file(tmp_path):
             await asyncio.open_unix_connection(path)
 
     run(main)
+
+
+def test_a_unix_datagram_socket_that_has_a_path_is_handed_in(tmp_path):
+    class Keep(asyncio.DatagramProtocol):
+        def __init__(self):
+            self.got = asyncio.get_running_loop().create_future()
+
+        def datagram_received(self, data, address):
+            self.got.set_result((data, address))
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        path = str(tmp_path / "socket")
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sock.bind(path)
+        server, protocol = await loop.create_datagram_endpoint(Keep, sock=sock)
+        client, _ = await loop.create_datagram_endpoint(
+            asyncio.DatagramProtocol, remote_addr=path, family=socket.AF_UNIX
+        )
+        client.sendto(b"hello")
+        data, _ = await protocol.got
+        client.close()
+        server.close()
+        return data
+
+    assert run(main) == b"hello"
+
+
+def test_an_adopted_socket_that_is_detached_is_closed():
+    async def main():
+        loop = asyncio.get_running_loop()
+        listener = socket.create_server(("127.0.0.1", 0))
+        address = listener.getsockname()
+        listener.setblocking(False)
+        accepting = asyncio.create_task(loop.sock_accept(listener))
+        await asyncio.sleep(1)
+        accepting.cancel()
+        await asyncio.wait([accepting])
+        assert listener.detach() == -1
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(*address)
+
+    run(main)
+
+
+def test_what_things_of_the_network_are_called():
+    async def main():
+        loop = asyncio.get_running_loop()
+        host = loop.network.add_host("server")
+        assert repr(host) == f"<Host server {host.address}>"
+
+    run(main)

@@ -794,3 +794,76 @@ def test_with_anyio_fixtures_and_test_are_in_one_task(session):
     assert "stock asyncio can do this (order 'timing')" in failed.text
     assert "task is pending" not in failed.text
     assert "never awaited" not in failed.text
+
+
+def test_more_than_one_tear_down_that_fails(session):
+    result = session(
+        """
+        @pytest.fixture
+        def one():
+            yield
+            raise ValueError("one")
+
+        @pytest.fixture
+        async def other(one):
+            yield
+            raise KeyError("other")
+
+        @virtualloop.explored(runs=5)
+        async def test_it(other):
+            await vary()
+        """
+    )
+    assert "1 failed" in result.text
+    assert "ExceptionGroup: errors while tearing down" in result.text
+    assert "ValueError: one" in result.text
+    assert "KeyError: 'other'" in result.text
+
+
+def test_an_async_fixture_that_yields_twice(session):
+    result = session(
+        """
+        @pytest.fixture
+        async def twice():
+            yield 1
+            yield 2
+
+        @virtualloop.explored(runs=5)
+        async def test_it(twice):
+            await vary()
+        """
+    )
+    assert "fixture 'twice' yields more than once" in result.text
+
+
+def test_without_pytests_logging_plugin(session):
+    result = session(
+        """
+        @virtualloop.explored(runs=20)
+        async def test_it():
+            print("a line")
+            await race()
+        """,
+        "-p",
+        "no:logging",
+    )
+    assert "1 failed" in result.text
+    assert "a line" in result.text
+
+
+def test_what_is_no_function_is_run_as_ever(session):
+    result = session(
+        """
+        def documented():
+            '''
+            >>> 1 + 1
+            2
+            '''
+
+        @virtualloop.explored(runs=5)
+        async def test_it():
+            await vary()
+        """,
+        "--doctest-modules",
+    )
+    assert "2 passed" in result.text

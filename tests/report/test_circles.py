@@ -58,6 +58,7 @@ class Counted(list):
         return super().__iter__()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape",
     [

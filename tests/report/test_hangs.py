@@ -322,6 +322,7 @@ def test_a_heartbeat_that_main_waits_for_as_well(hang):
     assert "beat" in message.rpartition("blocked")[2]
 
 
+@pytest.mark.slow
 def test_the_first_of_two_that_goes_on():
     async def count():
         for _ in range(20_000):
@@ -336,6 +337,7 @@ def test_the_first_of_two_that_goes_on():
     through(main)
 
 
+@pytest.mark.slow
 def test_one_of_two_who_hold_a_semaphore_that_goes_on():
     async def hold(semaphore, wait):
         async with semaphore:

@@ -11,6 +11,7 @@ from helpers import LEVELS, opened, run
 from virtualloop import DeadlockError, LivelockError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", LEVELS)
 def test_polling_makes_time_pass(order):
     async def main():
@@ -26,6 +27,7 @@ def test_polling_makes_time_pass(order):
     assert run(main, order=order, spin_limit=100_000) == 3600.0
 
 
+@pytest.mark.slow
 def test_polling_makes_time_pass_in_debug_mode():
     async def main():
         loop = asyncio.get_running_loop()
@@ -39,6 +41,7 @@ def test_polling_makes_time_pass_in_debug_mode():
     assert run(main, spin_limit=20_000) == 3600.0
 
 
+@pytest.mark.slow
 def test_many_pollers():
     async def main():
         loop = asyncio.get_running_loop()
@@ -54,6 +57,7 @@ def test_many_pollers():
     assert run(main, spin_limit=100_000) == 1.0
 
 
+@pytest.mark.slow
 def test_a_timer_that_is_always_set_again_makes_time_pass():
     with opened(spin_limit=100_000) as loop:
 
@@ -217,6 +221,7 @@ def test_a_spin_that_is_stopped_while_it_is_looked_at():
         assert turns == 5_501
 
 
+@pytest.mark.slow
 def test_tasks_that_wake_each_other_are_given_longer_and_named_in_the_end():
     async def main():
         there, back = asyncio.Queue(), asyncio.Queue()
@@ -255,6 +260,7 @@ def test_work_is_given_ten_times_as_long_as_polling():
     assert run(main, spin_limit=20_000) == [True, True]
 
 
+@pytest.mark.slow
 def test_work_at_one_instant_is_no_spin():
     """A million switches of a thousand tasks, with a timeout ahead that must not fire."""
 
@@ -270,6 +276,7 @@ def test_work_at_one_instant_is_no_spin():
     assert run(main) < 1.0
 
 
+@pytest.mark.slow
 def test_many_timeouts_at_one_instant_are_no_spin():
     async def main():
         for _ in range(100_000):

@@ -262,6 +262,7 @@ def test_tasks_that_a_program_makes_itself_have_their_place_at_tear_down(order):
     assert order is None or seen.pop() == tuple(range(12))
 
 
+@pytest.mark.slow
 def test_processes_with_other_hash_seeds_agree():
     program = f"""
 import sys

@@ -327,10 +327,16 @@ class Networking(asyncio.AbstractEventLoop):
         stack = self._stack
         if stack.is_outside(sock, address):
             stack.make_real(sock, lambda: self._conversation(in_words(address)))
-        elif address is not None and self._watched is not None and _listens_at(address, self._watched.known()):
+        elif self._meets_listener(sock, address):
             stack.make_real(sock, Nobody)
         else:
             stack.adopt(sock)
+
+    def _meets_listener(self, sock: socket.socket, address: Any) -> bool:
+        """Return whether a stream is to be connected to a real socket that the program watches."""
+        if address is None or self._watched is None or sock.type != socket.SOCK_STREAM:
+            return False
+        return _listens_at(address, self._watched.known())
 
     def _explain(self, exc: OSError, address: Any) -> None:
         """Say of a connection that was not made that it was one in memory, and what is real there."""

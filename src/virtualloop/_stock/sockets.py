@@ -134,11 +134,11 @@ def _borrowed(name: str, make_socket: Callable[..., Any]) -> Any:
 def _adopting(name: str, make_socket: Callable[..., Any]) -> Any:
     """Return a borrowed method that is given a socket of the program's: it stands for one in memory from then on."""
     stock = _borrowed(name, make_socket)
-    connects = name == "sock_connect"
+    connects, has_address = name == "sock_connect", name in {"sock_connect", "sock_sendto"}
 
     @functools.wraps(stock)
     async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        address = kwargs.get("address", args[1] if len(args) > 1 else None) if connects else None
+        address = kwargs.get("address", args[-1] if len(args) > 1 else None) if has_address else None
         for arg in (*args, *kwargs.values()):
             if issubclass(type(arg), socket.socket):  # and no mock that claims to be one
                 self._hand_in(arg, address)
