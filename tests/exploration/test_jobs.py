@@ -73,10 +73,10 @@ async def test_after_it():
 def session(tmp_path):
     """Run pytest on some tests; return what it prints, and how many processes made the runs."""
 
-    def run(code, jobs, *options):
+    def run(code, jobs, *options, python=()):
         (tmp_path / "test_it.py").write_text(code)
         (tmp_path / "processes").unlink(missing_ok=True)
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+        command = [sys.executable, *python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
         variables = session_environment(VIRTUALLOOP_KEEP="", VIRTUALLOOP=f"jobs={jobs}")
         done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
         return done.stdout + done.stderr, len(set((tmp_path / "processes").read_text().split()))
@@ -142,3 +142,13 @@ def test_a_number_of_jobs_is_checked(monkeypatch, value):
 
     with pytest.raises(ValueError, match=f"VIRTUALLOOP must give jobs as a number of processes, not '{value}'"):
         virtualloop.explore(functools.partial(asyncio.sleep, 1))
+
+
+@pytest.mark.slow
+def test_a_module_that_cannot_be_imported_by_its_name_is_found_by_its_file(session):
+    """As where `pytest` is called by its own name, and so the folder is in nobody's path."""
+    serial, _ = session(RACES, 1, "--import-mode=importlib", python=["-P"])
+    same, several = session(RACES, 2, "--import-mode=importlib", python=["-P"])
+
+    assert several == 3
+    assert results(same) == results(serial) != []

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from helpers import LEVELS, opened, run
+from virtualloop import DeadlockError
 
 
 @pytest.mark.parametrize("order", LEVELS)
@@ -249,3 +250,15 @@ def test_an_alarm_that_is_far_ahead_is_not_waited_for():
         return asyncio.get_running_loop().time()
 
     assert run(main) == 60
+
+
+def test_a_signal_that_never_comes_is_a_deadlock():
+    async def main():
+        loop = asyncio.get_running_loop()
+        arrived = loop.create_future()
+        loop.add_signal_handler(signal.SIGUSR1, arrived.set_result, "arrived")
+        return await arrived
+
+    with pytest.raises(DeadlockError):
+        run(main, thread_patience=0.05)
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL

@@ -380,3 +380,49 @@ def test_a_server_that_waits_in_accept_is_told_as_well():
     thread.join()
     listener.close()
     assert "a real server of this process does, in another thread" in caught.value.__notes__[0]
+
+
+def test_what_a_program_waits_for_itself_and_does_not_lead_there(address):
+    """Beside a real server by name: a pipe, a socket that listens, and one that is not connected yet."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        read, write = os.pipe()
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.setblocking(False)
+        client = socket.socket()
+        client.setblocking(False)
+        got, accepted, connected = (loop.create_future() for _ in range(3))
+        loop.add_reader(read, lambda: got.set_result(os.read(read, 10)))
+        loop.add_reader(listener, lambda: accepted.set_result(listener.accept()[0]))
+        client.connect_ex(listener.getsockname())
+        loop.add_writer(client.fileno(), lambda: connected.done() or connected.set_result(True))
+        os.write(write, b"x")
+        async with asyncio.timeout(60):
+            results = await got, await connected
+            (await accepted).close()
+        loop.remove_reader(read)
+        loop.remove_reader(listener)
+        loop.remove_writer(client.fileno())
+        os.close(read)
+        os.close(write)
+        listener.close()
+        client.close()
+        return results
+
+    assert run(main, network=Network(outside=[f"127.0.0.1:{address[1]}"])) == (b"x", True)
+
+
+def test_a_socket_of_the_program_that_has_no_peer_yet_is_waited_for(address):
+    async def main():
+        loop = asyncio.get_running_loop()
+        sock = socket.socket()
+        got = loop.create_future()
+        loop.add_reader(sock.fileno(), lambda: got.done() or got.set_result(True))  # it is hung up
+        async with asyncio.timeout(60):
+            await got
+        loop.remove_reader(sock.fileno())
+        sock.close()
+        return loop.time()
+
+    assert run(main, network=Network(outside=[f"127.0.0.1:{address[1]}"])) < 60

@@ -557,3 +557,34 @@ def test_a_server_on_ipv6_takes_ipv4_unless_told_otherwise():
         raises(errno.EADDRINUSE, other.bind, ("0.0.0.0", port))
         for sock in (server, client, other, listener):
             sock.close()
+
+
+def test_what_there_is_no_room_for():
+    with opened() as loop:
+        client, server, listener = connected(loop)
+        with pytest.raises(BlockingIOError):
+            client.sendall(bytes(BUFFERS + 1))
+        assert client.sendmsg([bytes(BUFFERS), b"one more"]) == BUFFERS
+        with pytest.raises(BlockingIOError):
+            client.sendmsg([b"one more"])
+        for sock in (client, server, listener):
+            sock.close()
+
+
+def test_who_waits_for_a_socket_and_is_cancelled_takes_nothing_away():
+    async def main():
+        loop = asyncio.get_running_loop()
+        client, server, listener = connected(loop)
+        for sock in (client, server):
+            sock.setblocking(False)
+        first = asyncio.create_task(loop.sock_recv(server, 10))
+        await asyncio.sleep(1)
+        client.send(b"hello")
+        first.cancel()
+        await asyncio.wait([first])
+        got = await loop.sock_recv(server, 10)
+        for sock in (client, server, listener):
+            sock.close()
+        return got
+
+    assert run(main) == b"hello"

@@ -11,6 +11,8 @@ import pytest
 
 from helpers import session_environment
 from virtualloop import pytest_plugin
+from virtualloop._exploration import ladder as ladders
+from virtualloop.pytest_plugin import _summary
 
 FIXTURES = """
 import asyncio
@@ -867,3 +869,31 @@ def test_what_is_no_function_is_run_as_ever(session):
         "--doctest-modules",
     )
     assert "2 passed" in result.text
+
+
+def test_what_is_told_of_ladders_and_in_many_remarks(monkeypatch):
+    results = ladders.Results()
+    monkeypatch.setattr(ladders, "_results", results)
+    sent = [("a.py::test_it", "plain", "fifo", 0.0, None, False), ("a.py::test_it", "io-1ms-0", "io", 0.001, 0, True)]
+    remarks = [("virtualloop: remark", (f"test_{k}", f"remark {k}")) for k in range(12)]
+    reports = [
+        SimpleNamespace(when="call", user_properties=[("virtualloop: ladder", sent)]),
+        SimpleNamespace(when="call", user_properties=remarks),
+    ]
+    lines, reporter = reported(passed=reports)
+    pytest_plugin.pytest_terminal_summary(reporter)
+
+    assert lines[1:4] == ["remark 0: test_0", "remark 1: test_1", "remark 2: test_2"]
+    assert lines[11] == "and 2 more remarks of this kind"
+    assert lines[12].startswith("1 of 1 test pass on the plain loop and fail on a later one")
+
+
+def test_a_worker_of_xdist_hands_over_what_its_ladders_have_shown(monkeypatch):
+    results = ladders.Results()
+    monkeypatch.setattr(ladders, "_results", results)
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")
+    results.passes("a.py::test_it", ladders.Rung("plain", "fifo", 0.0, None))
+    report = SimpleNamespace(user_properties=[])
+    _summary.carry_news(report)
+
+    assert ("virtualloop: ladder", [("a.py::test_it", "plain", "fifo", 0.0, None, False)]) in report.user_properties

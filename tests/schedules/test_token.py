@@ -81,6 +81,7 @@ NONE = [
     "io ٣ 1f 3.13",
     "any 50000 1f 3.13",
     f"{HEAD} ",
+    f"{HEAD} @ffffffffff",
     f"{HEAD}  hold:2:1:1",
     f"{HEAD} hold:2:1",
     f"{HEAD} hold:2:1:1:1",

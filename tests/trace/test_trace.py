@@ -16,7 +16,7 @@ from helpers import Always, opened, run
 from virtualloop import Network, Trace, VirtualLoop
 from virtualloop._core.lateness import HELD
 from virtualloop.trace import Deviation
-from virtualloop.trace._table import CONTEXT
+from virtualloop.trace._table import CONTEXT, MAX_WIDTH, MIN_WIDTH, width
 from virtualloop.trace._trace import SHOWN
 
 
@@ -1169,3 +1169,35 @@ def test_a_group_is_waited_for_where_it_is_left():
     run(main, trace=trace)
 
     assert "waits for the TaskGroup" in str(trace)
+
+
+class Stream:
+    def __init__(self, is_terminal):
+        self._is_terminal = is_terminal
+
+    def isatty(self):
+        if self._is_terminal is None:
+            raise ValueError("I/O operation on closed file")
+        return self._is_terminal
+
+
+@pytest.mark.parametrize(
+    ("streams", "columns", "found"),
+    [
+        ((False, True), 90, 90),
+        ((True, False), 10, MIN_WIDTH),
+        ((True, True), 500, MAX_WIDTH),
+        ((None, True), 90, 90),
+        ((None, None), 90, MAX_WIDTH),
+        ((False, False), 90, MAX_WIDTH),
+    ],
+)
+def test_lines_are_as_wide_as_the_terminal(streams, columns, found, monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys, "__stdout__", Stream(streams[0]))
+    monkeypatch.setattr(sys, "__stderr__", Stream(streams[1]))
+
+    assert width() == found
+    monkeypatch.setenv("CI", "true")
+    assert width() == MAX_WIDTH

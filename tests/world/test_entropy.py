@@ -185,12 +185,13 @@ def test_tempfile_is_left_alone():
     assert len(seen) == 2
 
 
+@pytest.mark.parametrize("name", ["urandom", "getrandom"])
 @pytest.mark.parametrize("wrong", [-1, "1", None])
-def test_errors_are_those_of_the_functions(wrong):
-    with pytest.raises((TypeError, ValueError)) as plain:
-        os.urandom(wrong)
+def test_errors_are_those_of_the_functions(wrong, name):
+    with pytest.raises((TypeError, ValueError, OSError)) as plain:
+        getattr(os, name)(wrong)
     with run(7), pytest.raises(type(plain.value)) as raised:
-        os.urandom(wrong)
+        getattr(os, name)(wrong)
     assert str(raised.value) == str(plain.value)
 
 

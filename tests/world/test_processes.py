@@ -282,3 +282,19 @@ def test_a_child_is_started_in_a_thread():
         return done.stdout, asyncio.get_running_loop().time()
 
     assert run(main) == (b"x\n", 0)
+
+
+def test_who_is_cancelled_while_a_child_starts_leaves_none():
+    async def main():
+        starts = asyncio.create_task(
+            asyncio.create_subprocess_exec(sys.executable, "-c", "import time; time.sleep(60)")
+        )
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        starts.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starts
+
+    run(main)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)

@@ -1,6 +1,7 @@
 """What the system tells about a thread."""
 
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -122,3 +123,19 @@ def test_a_descriptor_that_is_closed_while_it_is_looked_at_hides_no_other(monkey
     monkeypatch.setattr(system, "_readlink", readlink)
 
     assert system.names_of("1") == {"/dev/null", "pipe:[7]"}
+
+
+def test_what_has_ended_has_nothing_and_does_nothing():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    ended = str(process.pid)
+
+    assert system.children(ended) == [] == list(system.descendants(ended))
+    assert system.names_of(ended) == set()
+    assert system.name_of(0, ended) is None
+    assert system.birth_of(ended) is None
+    assert system.is_asleep(ended)
+
+
+def test_a_thread_that_has_not_begun_does_nothing():
+    assert system.what_does(threading.Thread().native_id) is None

@@ -29,6 +29,7 @@ def machine(monkeypatch):
     module.__spec__ = importlib.machinery.ModuleSpec("_time_machine", None)
     module.calls = []
     module.patch = lambda: (found(), module.calls.append("patch"))
+    module.patch_if_needed = lambda: (found(), module.calls.append("patch_if_needed"))
     module.unpatch = lambda: (found(), module.calls.append("unpatch"))
     module.original_time_ns = lambda: 7_000_000_000_000
     monkeypatch.setattr(
@@ -51,12 +52,13 @@ def test_the_stand_ins_step_aside(machine):
         assert time.time is not FUNCTIONS[0]
         assert machine.patch is not patch
         machine.patch()
+        machine.patch_if_needed()
         machine.unpatch()
         assert time.time is not FUNCTIONS[0]
     finally:
         made[0].release()
 
-    assert machine.calls == ["patch", "unpatch"]
+    assert machine.calls == ["patch", "patch_if_needed", "unpatch"]
     assert machine.patch is patch
     found()
 

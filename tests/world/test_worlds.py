@@ -775,3 +775,19 @@ def test_a_loop_that_waits_for_its_turn_holds_the_clock_for_its_child(use):
     run(main, thread_patience=60)
 
     assert found == [b"done\n"]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_loops_in_threads_that_have_nothing_to_do_wait_for_whoever_sends_something(number):
+    """For longer than patience lasts: what is sent at last is done, by each of them."""
+    loops = [VirtualLoop(thread_patience=0.05) for _ in range(number)]
+    threads = [threading.Thread(target=loop.run_forever) for loop in loops]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    answers = [asyncio.run_coroutine_threadsafe(asyncio.sleep(3600, k), loop) for k, loop in enumerate(loops)]
+    assert [answer.result() for answer in answers] == list(range(number))
+    for loop, thread in zip(loops, threads, strict=True):
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -1,0 +1,31 @@
+"""How long the clock stands for an answer from outside."""
+
+import types
+
+from virtualloop._world import conversations
+from virtualloop._world.conversations import QUIET, Conversation
+
+
+def test_the_clock_stands_until_the_other_side_has_been_quiet(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(conversations, "real_time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    ended = []
+    conversation = Conversation("db:5432", 600.0, ended.append)
+    assert not conversation.holds(0.0, None)
+
+    conversation.asked()
+    assert conversation.holds(0.0, None)
+    conversation.heard()
+    now[0] += QUIET / 2
+    assert conversation.holds(QUIET / 2, None)
+    conversation.heard()
+    now[0] += QUIET * 0.9
+    assert conversation.holds(QUIET * 0.9, None)
+    now[0] += QUIET * 0.2
+    assert not conversation.holds(QUIET * 0.2, None)
+
+    conversation.asked()
+    assert conversation.holds(0.0, None)
+    conversation.closed()
+    assert not conversation.holds(0.0, None)
+    assert ended == [conversation]
