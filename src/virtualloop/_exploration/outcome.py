@@ -27,7 +27,7 @@ __all__ = ["Outcome", "failure_signature"]
 _PLACE = re.compile(r'File ".*", line (\d+)(?:, in (.*))?')
 
 
-@dataclass(frozen=True)
+@dataclass  # nobody writes to it; frozen, making one takes ten times as long, for each run
 class Outcome:
     """What a run came to: all that it takes to make it again, to compare it and to describe it."""
 

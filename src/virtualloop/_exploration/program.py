@@ -22,7 +22,7 @@ from virtualloop._exploration.search import Plan
 from virtualloop._exploration.steps import StateLog, StepLog, WithholdingLog
 from virtualloop._exploration.survey import Survey, SurveyingLoop
 from virtualloop.schedules._choice import Choice, Schedule
-from virtualloop.schedules._replay import AnswerLog, LenientReplay, Recording
+from virtualloop.schedules._replay import DeviationLog, LenientReplay, Recording
 from virtualloop.schedules._token import NUMBERS
 from virtualloop.trace import Trace
 
@@ -90,7 +90,7 @@ class Program:
             follows = survey.follows(plan.late.reply)
             return replace(outcome, trace=None, tasks="", exceeded=(), replies=asked, follows=follows)
         if not plan.grows:
-            return self._run(AnswerLog(schedule), StepLog(), plan.order)
+            return self._run(DeviationLog(schedule), StepLog(), plan.order)
         recording = Recording(schedule)
         # The states of the plain run are kept when it is surveyed, where they matter.
         return self._run(recording, StateLog(recording) if plan.branch else StepLog(), plan.order)
@@ -123,7 +123,7 @@ class Program:
         return self._run(recording, survey, order, trace=trace), survey
 
     def _run(
-        self, schedule: AnswerLog | Recording, log: StepLog, order: Level, *, trace: Trace | None = None
+        self, schedule: DeviationLog | Recording, log: StepLog, order: Level, *, trace: Trace | None = None
     ) -> Outcome:
         options: dict[str, Any] = {
             "schedule": log if isinstance(log, StateLog) else schedule,

@@ -176,6 +176,11 @@ class RunLoop(VirtualLoop):
             if self.logs_errors:
                 super().default_exception_handler(context)
 
+    @property
+    def is_strict(self) -> bool:
+        """Whether what is left open is an error."""
+        return self._watch is not None
+
     def sometimes(self) -> tuple[tuple[str, bool], ...]:
         """Return what the program says that is sometimes true, and whether it was."""
         return () if self._conditions is None else tuple(self._conditions.sometimes.items())
@@ -295,8 +300,8 @@ def _result(loop: RunLoop, main: Main, trace: Trace | None) -> Result:
                         add_note(result.exception, f"{BESIDES}: {first}")
         if loop.waits_in_vain:
             result = Result(_in_flight(loop.main))
-        elif result.exception is None:
-            # A strict loop says what is left open.
+        elif result.exception is None and loop.is_strict:
+            # It says what is left open.
             try:
                 loop.close()
             except VirtualLoopError as exc:

@@ -38,23 +38,42 @@ _OF_THE_ORDER = frozenset({"late", "slow", "apart", "hold", "reply", "release", 
 _SLEEP = asyncio.sleep.__code__
 
 
+#: What stands for a bare yield of `asyncio.sleep`, and after how many steps those that were noted are digested. A note
+#: is a place in code, which is even, or the number of a task, which stands negative.
+_YIELD = 1
+_MANY = 1 << 14
+#: Where the numbers begin of tasks that nobody has given one.
+_UNNUMBERED = 1 << 40
+
+
 class StepLog:
     """An instrument of the scheduler that digests steps of tasks."""
 
     def __init__(self) -> None:
-        self.digest = 0
         #: How many there were, those of plain callbacks included.
         self.steps = 0
+        # Of each step of a task who went on, and where it stands then; a digest of those before comes first.
+        self._notes: list[int] = []
         # Tasks that nobody has given numbers: a library has made them, and they began eagerly.
-        self._seen: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-        self._unnumbered = _PLAIN
+        self._seen: WeakKeyDictionary[Any, int] | None = None
+        self._unnumbered = _UNNUMBERED
+
+    @property
+    def digest(self) -> int:
+        """What tells the steps of tasks from those of other runs."""
+        return hash(tuple(self._notes))
+
+    def _fold(self) -> None:
+        """Keep no more than a digest of what was noted."""
+        self._notes[:] = [self.digest]
 
     def around(self, run: _Run) -> _Run:
         """Return what runs an entry and takes note of the step."""
         is_innermost = run is run_entry
+        note = self._notes.append
 
         def run_and_note(entry: Any) -> None:
-            self.steps += 1
+            self.steps = steps = self.steps + 1
             if type(entry) is not tuple:
                 run(entry)
                 return
@@ -70,23 +89,23 @@ class StepLog:
                 callback = entry[1]
             task = callback.__self__
             try:
-                number = task._virtualloop_number
+                note(-task._virtualloop_number)
             except AttributeError:
-                number = self._number_of(task)
+                note(-self._number_of(task))
             coro = task.get_coro()
-            if type(coro) is not CoroutineType or (frame := coro.cr_frame) is None:
-                self.digest = hash((self.digest, number))
-                return
-            # Down to the innermost coroutine: each stands where the task will go on.
-            digest = hash((self.digest, number, frame.f_lasti))
-            while type(coro := coro.cr_await) is CoroutineType:
-                if coro.cr_code is _SLEEP:
-                    digest = hash((digest, type(coro.cr_await) is GeneratorType))
-                    break
-                if (frame := coro.cr_frame) is None:
-                    break
-                digest = hash((digest, frame.f_lasti))
-            self.digest = digest
+            if type(coro) is CoroutineType and (frame := coro.cr_frame) is not None:
+                # Down to the innermost coroutine: each stands where the task will go on.
+                note(frame.f_lasti)
+                while type(coro := coro.cr_await) is CoroutineType:
+                    if coro.cr_code is _SLEEP:
+                        if type(coro.cr_await) is GeneratorType:
+                            note(_YIELD)
+                        break
+                    if (frame := coro.cr_frame) is None:
+                        break
+                    note(frame.f_lasti)
+            if not steps % _MANY:
+                self._fold()
 
         return run_and_note
 
@@ -94,10 +113,12 @@ class StepLog:
         """Return what tells a task from others: its number or, as it hashes by its address, one by its first step."""
         number: int | None = getattr(task, "_virtualloop_number", None)
         if number is None:
+            if self._seen is None:
+                self._seen = WeakKeyDictionary()
             number = self._seen.get(task)
-        if number is None:
-            self._unnumbered -= 1
-            number = self._seen[task] = self._unnumbered
+            if number is None:
+                self._unnumbered += 1
+                number = self._seen[task] = self._unnumbered
         return number
 
 

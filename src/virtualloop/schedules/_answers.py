@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from virtualloop.schedules._choice import Plain, Schedule
 from virtualloop.schedules._random import Random
-from virtualloop.schedules._replay import AnswerLog
+from virtualloop.schedules._replay import DeviationLog
 
 __all__ = ["answers_of"]
 
@@ -20,7 +20,7 @@ def answers_of(schedule: Schedule) -> Callable[[int, str], int]:
     A schedule that has raised is not asked again: what is left, the teardown of the run, gets 0 for every answer. Else
     it could not end, and hypothesis, say, which stops a run by raising, would be left with tasks that never started.
     """
-    if type(schedule) in (Plain, AnswerLog) or (type(schedule) is Random and type(schedule.seed) is int):
+    if type(schedule) in (Plain, DeviationLog) or (type(schedule) is Random and type(schedule.seed) is int):
         return schedule.choose  # These are always right, and are asked most of the time.
     failed = False
 

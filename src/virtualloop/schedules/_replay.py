@@ -17,7 +17,7 @@ from virtualloop.schedules._choice import PLAIN, Choice, Schedule, check_schedul
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["NOTHING", "AnswerLog", "Deviating", "LenientReplay", "Recording", "Replay", "ReplayError", "terms_of"]
+__all__ = ["NOTHING", "Deviating", "DeviationLog", "LenientReplay", "Recording", "Replay", "ReplayError", "terms_of"]
 
 
 class Terms(NamedTuple):
@@ -166,18 +166,14 @@ class Recording:
         return f"Recording({self._schedule!r})"
 
 
-class AnswerLog:
-    """Another schedule, with its answers kept in `answers`, and of which kinds those other than 0 are in `kinds`.
-
-    That is all, so it costs half of what a Recording does.
-    """
+class DeviationLog:
+    """Another schedule; of which kinds its answers other than 0 are is kept in `kinds`, at a fraction of a Recording."""
 
     def __init__(self, schedule: Schedule) -> None:
-        self.answers: list[int] = []
         self.kinds: set[str] = set()
         self.misfit: ReplayError | None = None
-        self.keeps_task_order: bool = getattr(schedule, "keeps_task_order", False)
-        ask, keep, deviate = schedule.choose, self.answers.append, self.kinds.add
+        self._schedule = schedule
+        ask, deviate = schedule.choose, self.kinds.add
 
         def choose(n: int, kind: str) -> int:
             try:
@@ -185,16 +181,20 @@ class AnswerLog:
             except ReplayError as exc:
                 self.misfit = exc
                 raise
-            keep(answer)
             if answer:
                 deviate(kind)
             return answer
 
         self.choose = choose
 
+    @property
+    def keeps_task_order(self) -> bool:
+        """Whether the other schedule does; to know it may take long."""
+        return getattr(self._schedule, "keeps_task_order", False)
+
 
 class LenientReplay:
-    """AnswerLog that may not fit: 0 takes the place of those that are out of range, and of what is missing."""
+    """Answers that may not fit: 0 takes the place of those that are out of range, and of what is missing."""
 
     def __init__(self, answers: Sequence[int]) -> None:
         self._answers = iter(answers)
