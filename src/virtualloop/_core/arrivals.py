@@ -164,9 +164,9 @@ class Arrivals:
         """Queue what arrives now. The clock does not pass `stop`; with `leaving` it does not move at all."""
         ticks = self._timers.ticks
         held, by_turns = self.held, self.by_turns
-        self._turn += 1
-        if self._turn in by_turns:
-            self._deliver(by_turns.pop(self._turn))
+        self._turn = turn = self._turn + 1
+        if turn in by_turns:
+            self._deliver(by_turns.pop(turn))
         if held or by_turns or self._due or (ticks and ticks[0] <= self._clock.tick):
             self._take_due(stop)
         if leaving:
@@ -197,7 +197,10 @@ class Arrivals:
 
     def latest(self) -> int | None:
         """Return the tick by which the first of those that are held has to arrive, or None."""
-        firsts = [late[0][0] for late in (self.held, *self.by_turns.values()) if late]
+        held = self.held
+        if not self.by_turns:
+            return held[0][0] + self.lateness if held else None
+        firsts = [late[0][0] for late in (held, *self.by_turns.values()) if late]
         return min(firsts) + self.lateness if firsts else None
 
     def state(self, name_of: Callable[[Any], Hashable]) -> Hashable:
@@ -264,21 +267,24 @@ class Arrivals:
         timers = self._timers
         ready = self._ready
         now = self._clock.tick
-        ticks = timers.ticks
+        ticks, by_tick = timers.ticks, timers.by_tick
         due = self._due
         held, by_turns = self.held, self.by_turns
         choose, on_ask, lateness, plain = self._choose, self.on_ask, self.lateness, self.plain
-        while ticks and ticks[0] <= now:
-            tick, events = timers.pop()
+        while ticks and (tick := ticks[0]) <= now:
+            heappop(ticks)
+            entry = by_tick.pop(tick)
+            events = entry if type(entry) is list else (entry,)
             due.extend([(tick, event) for event in events])
             if names is not None:
                 first = sum(name[0] == tick for name in names.values())
                 names.update((id(event), (tick, first + k, event)) for k, event in enumerate(events))
         if (held and held[0][0] + lateness <= now) or by_turns:
             self._deliver_overdue(now)
-        if held and ready:
+        if ready:
             # select() looks at every turn, so what is late may arrive at any of them, while callbacks run as well.
-            self._ask_release()
+            while held and (answer := choose(len(held) + 1, "release")):
+                self._deliver([held.pop(answer - 1)])
         while due:
             tick, event = due[0]
             if event._callback is None:  # cancelled
@@ -334,12 +340,6 @@ class Arrivals:
             return False
         following = self._timers.next_tick()
         return following is not None and following <= latest
-
-    def _ask_release(self) -> None:
-        """Ask, again and again, which of those that are held until they are released arrives now."""
-        held = self.held
-        while held and (answer := self._choose(len(held) + 1, "release")):
-            self._deliver([held.pop(answer - 1)])
 
     def _put_off(self, event: Any, tick: int) -> None:
         # Should it be cancelled now, its deadline will seem to be in the past: it is counted before.

@@ -544,10 +544,10 @@ class Scheduler:
 
     def _begin_turn(self) -> bool:
         """Queue what arrives now; return whether there was nothing else to do."""
-        clock = self._clock
-        ticks = self._timers.ticks
         for source in self._sources:
             source.poll()
+        clock = self._clock
+        ticks = self._timers.ticks
         nothing = not self._ready and not self.leave
         arrivals = self.arrivals
         if arrivals is None:
@@ -556,13 +556,13 @@ class Scheduler:
                 self._idle()
             self._timers.release(clock.tick, self._ready)
             return idle
-        outside = self.outside
-        assert outside is not None
-        if nothing and self.alone and self._jumps < self.most_jumps and not outside.crowd() and arrivals.jump():
-            self._jumps += 1
-            return True
         idle = False
         if nothing:
+            outside = self.outside
+            assert outside is not None
+            if self.alone and self._jumps < self.most_jumps and not outside.crowd() and arrivals.jump():
+                self._jumps += 1
+                return True
             pending = arrivals.pending()
             if pending and outside.stirs():
                 nothing = not outside.collect(clock.tick)
@@ -570,8 +570,7 @@ class Scheduler:
             if idle:
                 self._idle()
                 arrivals.begin_at(clock.tick)
-        stop = None if self.settling is None else self.settling.next_stop()
-        arrivals.begin_turn(stop, leaving=self.leave)
+        arrivals.begin_turn(None if self.settling is None else self.settling.next_stop(), leaving=self.leave)
         return idle
 
     def _idle(self) -> None:
