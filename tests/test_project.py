@@ -48,6 +48,7 @@ LAYERS = [
     "_core.scheduler",
     "_core.punctual",
     "_core.coroutines",
+    "_core.shown",
     "_core.recorder",
     "_words",
     "schedules._token",

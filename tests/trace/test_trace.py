@@ -125,6 +125,27 @@ def test_a_loop_that_reads_its_clock_late_in_the_middle_of_work():
     )
 
 
+def test_a_loop_with_a_call_soon_of_its_own_is_recorded():
+    queued = []
+
+    class Noting(VirtualLoop):
+        def call_soon(self, callback, *args, context=None):
+            queued.append(callback)
+            return super().call_soon(callback, *args, context=context)
+
+    async def main():
+        future = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(future.set_result, None)
+        await future
+
+    trace = Trace()
+    with asyncio.Runner(loop_factory=lambda: Noting(trace=trace)) as runner:
+        runner.run(main())
+
+    assert len(queued) > 2
+    assert "woken by Future.set_result(); ends" in str(trace)
+
+
 def test_a_callback_that_took_a_moment_or_long():
     async def main():
         async def ask():

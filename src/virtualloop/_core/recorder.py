@@ -14,11 +14,10 @@ the one it was made in. It is seen by what the task does to the loop meanwhile, 
 from __future__ import annotations
 
 import gc
-import re
-import reprlib
 import sys
 import weakref
 from collections.abc import Callable
+from functools import partial
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType, TracebackType
 from typing import Any, NamedTuple
 
@@ -27,25 +26,19 @@ from virtualloop._core.coroutines import WRAPPERS, awaited_by, first_handler, fr
 from virtualloop._core.entries import FIRST
 from virtualloop._core.entries import run as run_entry
 from virtualloop._core.ready import ReorderingQueue
+from virtualloop._core.shown import described, shown
 from virtualloop._core.timers import Timers
 from virtualloop._errors import PropertyError
 
-__all__ = ["BOTTOMS", "TELLS", "UNNUMBERED", "Event", "Recorder", "Step", "without_addresses"]
-
-#: A value of the program's or a message is cut to this many characters: it has to fit into a line.
-MAX_SHOWN = 80
+__all__ = ["BOTTOMS", "TELLS", "UNNUMBERED", "Event", "Recorder", "Step"]
 
 #: The attribute of those tasks that say themselves when they are cancelled.
 TELLS = "_virtualloop_tells_who_cancels"
 
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-_shorten = reprlib.Repr()
-_shorten.maxother = _shorten.maxstring = MAX_SHOWN
-
 # How a code object counts in a chain of awaits: the reader's own; that of a library, public or not, which may come back
 # to the reader's own; an operation that a reader knows by name, below which there is nothing of the reader's; one that
 # awaits what it is given; and what has no name that a reader knows.
-_OWN, _LIBRARY, _LIBRARY_INNER, _OPERATION, _PASSES_ON, _INNER = range(6)
+_OWN, _LIBRARY, _LIBRARY_INNER, _OPERATION, _PASSES_ON, _INNER, _BOTTOM = range(7)
 #: Operations of asyncio that await a coroutine they are given, without making a task of it.
 PASSING_ON = frozenset({"staggered_race", "wait_for"})
 
@@ -139,9 +132,13 @@ class Recorder:
         self._late: list[Any] = []
         # What each code object counts as, by id, and what keeps those ids theirs. Of the reader's own, where the code
         # begins that handles exceptions.
-        self._counts_as: dict[int, int] = {}
+        self._counts_as: dict[int, int] = {id(code): _BOTTOM for code in BOTTOMS}
         self._codes: list[CodeType] = []
         self._handlers: dict[int, int] = {}
+        # Of these, the reader's own that handles nothing; operations; and all that is nobody's whom a reader knows.
+        self._own: set[int] = set()
+        self._operations: set[int] = set()
+        self._skipped: set[int] = set()
         #: Whether tasks may have begun in the midst of this step; else it is `now` whatever happens in it.
         self.begins = False
         # The task whose step it is, if so, and those that have begun, each with its coroutine (one that has ended does
@@ -204,11 +201,14 @@ class Recorder:
 
     # --- what the loop tells ------------------------------------------------------------------------------------------
 
-    def resume(self, entry: Any, run: Callable[[Any], object] | None) -> None:
-        """Make a step of a task, and record it. `run` does it where debug mode has its own way.
+    def step(self, entry: Any, run: Callable[[Any], object] | None = None) -> None:
+        """Make a step, of a task mostly, and record it. `run` does it where debug mode has its own way.
 
         An entry is what it is in the loop's queue, with its tag as a fourth part.
         """
+        if type(entry) is not tuple:
+            self.call(entry, run)
+            return
         steps = self.steps
         self.now = len(steps)
         if self._moved:
@@ -239,7 +239,17 @@ class Recorder:
                 visits = self.visits.setdefault(number, {})
                 host = self.host_of(context)
                 visits[host] = visits.get(host, 0) + 1
-            if task.done():
+            own = task.get_coro()
+            if (
+                type(own) is CoroutineType
+                and type(inner := own.cr_await) is CoroutineType
+                and id(awaits := inner.cr_code) in self._operations
+                and id(code := own.cr_code) in self._own
+            ):
+                # What _at_rest() comes to for most tasks.
+                frame: Any = own.cr_frame
+                steps.append((self._clock.tick, number, waker, cancelled, code, frame.f_lasti, awaits))
+            elif task.done():
                 steps.append(self._ended(task, number, waker, cancelled, first=first))
             else:
                 steps.append(self._at_rest(task, number, waker, cancelled))
@@ -288,7 +298,7 @@ class Recorder:
         except (SystemExit, KeyboardInterrupt, PropertyError):
             raise
         except BaseException as exc:
-            failure = f"raises {_described(exc)}"
+            failure = f"raises {described(exc)}"
             self._failed(exc, handle)
         finally:
             steps.append((self._clock.tick, subject, waker, due, None, 0, failure))
@@ -300,16 +310,7 @@ class Recorder:
 
     def around(self, run: Callable[[Any], None]) -> Callable[[Any], None]:
         """Return what runs an entry, by `run`, and records it."""
-        inner = None if run is run_entry else run
-        resume, call = self.resume, self.call
-
-        def record(entry: Any) -> None:
-            if type(entry) is tuple:
-                resume(entry, inner)
-            else:
-                call(entry, inner)
-
-        return record
+        return self.step if run is run_entry else partial(self.step, run=run)
 
     def begin_turn(self, *, idle: bool) -> None:
         """What arrives in this turn is queued; `idle` says whether the loop had nothing else to do."""
@@ -334,7 +335,7 @@ class Recorder:
 
     def chose(self, options: Any, position: int, frame: FrameType) -> None:
         """Take note of a choice of the test's own, and where it was made."""
-        self._add("user", (_shown(options[position]), len(options), frame.f_code, frame.f_lasti), position > 0)
+        self._add("user", (shown(options[position]), len(options), frame.f_code, frame.f_lasti), position > 0)
 
     def cancel(self, task: Any, *, waits: bool) -> None:
         """Cancel a task because the schedule said so: where it has begun to wait, or before it goes on."""
@@ -349,22 +350,36 @@ class Recorder:
         if self.here() is not None and not task.done():
             self._add("cancels", (self._number_of(task), *self._line_of_reader(sys._getframe(1))))
 
-    def wakes(self, task: Any) -> None:
+    def wakes(self, task: Any, frame: FrameType) -> None:
         """Take note that the step that runs completes what a task waits for, where a line of the reader's does.
 
-        To be called by what call_soon() calls: these two frames are not looked at, which would make objects of them.
+        `frame` is that of whoever has called; those below are not looked at, which would make objects of them.
         """
-        if self.now is not None:
-            code, offset = self._line_of_reader(sys._getframe(3))
-            if code is not None:
-                self._add("wakes", (self._number_of(task), code, offset))
+        if self.now is None:
+            return
+        code, offset = self._line_of_reader(frame)
+        if code is not None:
+            try:
+                number = task._virtualloop_number
+            except AttributeError:
+                number = self._known_as(task)
+            if number not in self.names:
+                self._meet(task, number)
+            step = self.here() if self.begins else self.now
+            self.events.append((step, self._clock.tick, "wakes", False, (number, code, offset)))
 
     def _line_of_reader(self, frame: FrameType | None) -> tuple[CodeType | None, int]:
         """Return the innermost line of the reader's that is being run in this step: code and offset."""
-        # Below the step there is whoever runs the loop.
-        while frame is not None and frame.f_code not in BOTTOMS and self._is_machinery(frame.f_code):
+        skipped = self._skipped
+        while frame is not None:
+            code = frame.f_code
+            if id(code) not in skipped:
+                count = self._counts_as.get(id(code))
+                if count is not None or (count := self._count(code)) <= _LIBRARY_INNER:
+                    # Below the step there is whoever runs the loop.
+                    return (None, 0) if count == _BOTTOM else (code, frame.f_lasti)
             frame = frame.f_back
-        return (None, 0) if frame is None or frame.f_code in BOTTOMS else (frame.f_code, frame.f_lasti)
+        return None, 0
 
     def incident(self, text: str) -> None:
         """Take note of what the program does to the world it runs in, such as to crash a host."""
@@ -601,7 +616,7 @@ class Recorder:
         if task.cancelled():
             how = "cancelled"
         elif (exc := task._exception) is not None:
-            how = f"raises {_described(exc)}"
+            how = f"raises {described(exc)}"
             raised, at = self._raised_at(exc.__traceback__)
             if raised is not None:
                 code, offset = raised, at
@@ -615,7 +630,7 @@ class Recorder:
             (exc,) = exc.exceptions
         by, step = vars(exc).pop(_RAISED, (None, 0))
         if by == number:
-            self.raised[len(self.steps)] = (step, f"raises {_described(exc)}", *self._raised_at(exc.__traceback__))
+            self.raised[len(self.steps)] = (step, f"raises {described(exc)}", *self._raised_at(exc.__traceback__))
 
     def _raised_at(self, traceback: TracebackType | None) -> tuple[CodeType | None, int]:
         """Return the innermost of the reader's frames in a traceback; where there is none, of a library's."""
@@ -653,14 +668,21 @@ class Recorder:
             count = _INNER
         else:
             count = _PASSES_ON if code.co_name in PASSING_ON else _OPERATION
-        if count == _OWN and (begins := first_handler(code)) is not None:
-            self._handlers[id(code)] = begins
+        if count == _OPERATION:
+            self._operations.add(id(code))
+        elif count == _OWN:
+            if (begins := first_handler(code)) is not None:
+                self._handlers[id(code)] = begins
+            else:
+                self._own.add(id(code))
+        if count > _LIBRARY_INNER:
+            self._skipped.add(id(code))
         self._counts_as[id(code)] = count
         return count
 
 
 #: The frames that a step begins with.
-BOTTOMS = (Recorder.resume.__code__, Recorder.call.__code__)
+BOTTOMS = (Recorder.step.__code__, Recorder.call.__code__)
 
 
 def _name_of(callback: Any) -> CodeType | str:
@@ -669,23 +691,3 @@ def _name_of(callback: Any) -> CodeType | str:
         callback = callback.func
     name = getattr(callback, "__qualname__", None) or type(callback).__qualname__
     return getattr(callback, "__code__", None) or str(name)
-
-
-def _shown(value: object) -> str:
-    return without_addresses(_shorten.repr(value))
-
-
-def _described(exc: BaseException) -> str:
-    """Return an exception's name and message, in one line, without addresses."""
-    try:
-        message = str(exc)
-    except Exception:
-        message = ""
-    first = without_addresses(message.partition("\n")[0])
-    name = type(exc).__qualname__
-    return f"{name}: {first[:MAX_SHOWN]}" if first else name
-
-
-def without_addresses(text: str) -> str:
-    """Return the text with every address that a repr put there cut out: the next run has others."""
-    return _ADDRESS.sub("", text)

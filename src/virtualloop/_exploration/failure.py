@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from virtualloop._core.clock import span_in_ticks
-from virtualloop._core.recorder import without_addresses
+from virtualloop._core.shown import without_addresses
 from virtualloop._errors import VirtualLoopError
 from virtualloop._exploration.files import REPORT_VARIABLE, write
 from virtualloop._exploration.identity import identity_of

@@ -34,6 +34,7 @@ from virtualloop._exploration.steps import StateLog, StepLog, WithholdingLog
 from virtualloop._loop.virtual import VirtualLoop
 from virtualloop._report.frames import Place, caller
 from virtualloop._report.text import in_words
+from virtualloop._stock.tasks import all_tasks
 from virtualloop.trace._trace import recorder_of
 
 if TYPE_CHECKING:
@@ -385,7 +386,7 @@ def _run_main(loop: RunLoop, main: Main, stage: Stage | None) -> None:
 
 def _tear_down(loop: VirtualLoop) -> None:
     """Cancel and close what is left, as asyncio.run() does."""
-    left = asyncio.all_tasks(loop)
+    left = all_tasks(loop)
     if left:
         for task in left:
             task.cancel()

@@ -6,6 +6,7 @@ Owns what they check and note there; the ordinary ways, which are short, stand i
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from virtualloop._loop.base import check_callback, trimmed
 from virtualloop._loop.creation import mark_of
 from virtualloop._stock.handles import TimerHandle, make_handle
-from virtualloop._stock.tasks import Task, is_step, step_type
+from virtualloop._stock.tasks import WAKEUP_NAME, Task, is_step, step_type, wakeup_type
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
         def _check_thread(self) -> None: ...
 
 
-__all__ = ["call_soon", "set_timer"]
+__all__ = ["call_soon", "recorded_call_soon", "set_timer"]
 
 
 def call_soon(
@@ -55,7 +56,7 @@ def call_soon(
         if args:
             mark = args[0]
             if recorder is not None:
-                recorder.wakes(callback.__self__)  # type: ignore[attr-defined]  # steps have it
+                recorder.wakes(callback.__self__, sys._getframe(2))  # type: ignore[attr-defined]  # steps have it
         elif type(callback.__self__) is not (loop._own_task or Task):  # type: ignore[attr-defined]  # as above
             mark = mark_of(loop, callback)
         if recorder is None:
@@ -71,6 +72,28 @@ def call_soon(
         recorder.tags[id(handle)] = recorder.here() if recorder.begins else recorder.now
     loop._ready.append(handle)
     return handle  # type: ignore[no-any-return]  # either class
+
+
+def recorded_call_soon(loop: Checked) -> Callable[..., Any]:
+    """Return the call_soon() of a loop that keeps a record, where nothing else is out of the ordinary."""
+    recorder, ready = loop._recorder, loop._ready
+    assert recorder is not None
+
+    def recorded(callback: Any, *args: Any, context: Context | None = None) -> Any:
+        kind = type(callback)
+        if context is None or loop._debug is not False or loop._closed:
+            return call_soon(loop, callback, args, context)
+        if kind is wakeup_type and callback.__name__ == WAKEUP_NAME:
+            mark: object = args[0]
+            recorder.wakes(callback.__self__, sys._getframe(1))
+        elif kind is step_type and type(callback.__self__) is loop._own_task:
+            mark = None
+        else:
+            return call_soon(loop, callback, args, context)
+        ready.append((context, callback, mark, recorder.here() if recorder.begins else recorder.now))
+        return None  # to a C function that drops it, as in the loop's own call_soon()
+
+    return recorded
 
 
 def set_timer(
@@ -100,7 +123,11 @@ def set_timer(
             loop._timers.number = number = loop._timers.number + 1
         number = -number if method == "call_at" else number
         recorder = loop._recorder
-        handle._scheduled = number if recorder is None else (recorder.here(), max(tick, loop._clock.tick), number)
+        if recorder is None:
+            handle._scheduled = number
+        else:
+            here = recorder.here() if recorder.begins else recorder.now
+            handle._scheduled = (here, tick if number else loop._clock.tick, number)
         loop._timers.add(tick, handle)
     return handle  # type: ignore[no-any-return]  # either class
 

@@ -127,8 +127,9 @@ def _reorder(loop: Fitted) -> None:
     loop._ready = loop._queue.items
 
 
-def keep_record(loop: Fitted, trace: Trace) -> None:
-    """Have `trace` keep the record of a loop."""
+def keep_record(loop: Fitted, trace: Trace, call_soon: object) -> None:
+    """Have `trace` keep the record of a loop; `call_soon` is what its class has, unless it is one of the user's."""
+    from virtualloop._loop.checked import recorded_call_soon
     from virtualloop.trace._trace import Trace, recorder_of  # few loops have one
 
     if not isinstance(trace, Trace):
@@ -154,6 +155,9 @@ def keep_record(loop: Fitted, trace: Trace) -> None:
     loop._own_task = TracedTask
     loop._make_task = attended
     loop.get_debug()
+    found: Any = loop
+    if type(found).call_soon is call_soon:
+        found.call_soon = recorded_call_soon(found)
 
 
 def _noticing(loop: Fitted, recorder: Recorder, is_running: Callable[[], bool]) -> Callable[[], bool]:

@@ -167,7 +167,7 @@ class Recording:
 
 
 class DeviationLog:
-    """Another schedule; of which kinds its answers other than 0 are is kept in `kinds`, at a fraction of a Recording."""
+    """Another schedule; `kinds` are those of its answers other than 0, and all that is kept: a Recording costs more."""
 
     def __init__(self, schedule: Schedule) -> None:
         self.kinds: set[str] = set()
