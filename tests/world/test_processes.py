@@ -182,6 +182,19 @@ def test_a_child_that_nobody_awaits_does_not_hold_the_clock():
     assert time.monotonic() - began < 50
 
 
+def test_a_deadlock_waits_no_longer_than_the_patience_for_a_child_that_nobody_awaits():
+    async def main():
+        process = await asyncio.create_subprocess_exec("sleep", "60")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            process.kill()
+            await process.wait()
+
+    with pytest.raises(DeadlockError):
+        run(main, thread_patience=0.1)
+
+
 def test_a_child_that_never_ends_holds_the_clock_for_the_patience():
     async def main():
         loop = asyncio.get_running_loop()

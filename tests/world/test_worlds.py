@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import gc
+import os
 import queue
 import select
 import socket
@@ -19,6 +20,7 @@ import virtualloop
 from helpers import LEVELS, run
 from virtualloop import DeadlockError, VirtualLoop
 from virtualloop._world import patience, system
+from virtualloop._world.parked import State, look_at
 
 
 @pytest.fixture(autouse=True)
@@ -791,3 +793,70 @@ def test_loops_in_threads_that_have_nothing_to_do_wait_for_whoever_sends_somethi
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+# --- threads that are nobody's ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not system.AVAILABLE, reason="this system tells nothing about processes")
+def test_a_service_that_is_a_child_makes_nobody_busy_who_waits_for_somebody_else():
+    """A thread that is older than the loop, and a child that it does not wait for, beside a job that is parked."""
+    here, there = socket.socketpair()
+    gate = threading.Event()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.call_later(3600, gate.set)
+        await loop.run_in_executor(None, gate.wait)
+        return loop.time()
+
+    with here, there, subprocess.Popen(["/bin/sleep", "60"]) as service:
+        thread = threading.Thread(target=here.recv, args=(1,))
+        thread.start()
+        while look_at(thread, sys._current_frames()[thread.ident]).state is not State.OUTSIDE:
+            pass
+        assert run(main, thread_patience=600) == 3600
+        there.send(b"x")
+        thread.join()
+        service.kill()
+
+
+@pytest.mark.skipif(not system.AVAILABLE, reason="this system does not tell what a thread waits in")
+def test_the_threads_of_a_notebook_are_not_waited_for(tmp_path):
+    """Its loop in the main thread waits for the user, and another thread of its own for the machine."""
+    folder = tmp_path / "site-packages" / "ipykernel"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    (folder / "kernelapp.py").write_text(NOTEBOOK)
+    subprocess.run(
+        [sys.executable, "-m", "ipykernel.kernelapp"],
+        check=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder.parent), *sys.path])},
+    )
+
+
+NOTEBOOK = """
+import asyncio, socket, threading
+from virtualloop import DeadlockError, VirtualLoop
+
+CELL = '''
+def cell():
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(thread_patience=600)) as runner:
+        try:
+            runner.run(asyncio.Event().wait())
+        except DeadlockError:
+            return True
+'''
+pairs = [socket.socketpair() for _ in range(3)]
+threading.Thread(target=lambda: pairs[0][0].recv(1), daemon=True).start()
+
+async def kernel():
+    namespace = {**globals()}
+    exec(CELL, namespace)
+    for here, _ in pairs[1:]:
+        asyncio.get_running_loop().add_reader(here, print)
+    assert await asyncio.to_thread(namespace["cell"])
+
+asyncio.run(kernel())
+"""

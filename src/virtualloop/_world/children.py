@@ -85,8 +85,7 @@ class Children:
         return True in [
             self._is_waited_for(each, passed, ahead)[0]
             for each in (child, *system.descendants(child))
-            if (int(each) in ends.processes or not ends.names.isdisjoint(system.names_of(each)))
-            and not system.is_child_asleep(int(each))
+            if ends.are_had_by(each) and not system.is_child_asleep(int(each))
         ]
 
     def _is_waited_for(self, child: str, passed: float, ahead: float | None) -> tuple[bool, bool]:

@@ -1,7 +1,8 @@
-"""Who has the other end of what a loop watches.
+"""Who has the other end of what a loop or a thread waits for.
 
 Owns that question to Linux: which pipe, terminal or socket is at the other end of a descriptor, under the name that it
-has among the descriptors of a process, and which process's end a descriptor tells of. Elsewhere nobody is known.
+has among the descriptors of a process, and which process's end a descriptor tells of; and whether a child at work has
+one. Elsewhere nobody is known.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 from virtualloop._world import system
 
-__all__ = ["Ends", "other_ends"]
+__all__ = ["Ends", "child_works_for", "other_ends"]
 
 #: Linux's protocol to ask for sockets by what is known of them, `man 7 sock_diag`: the number among netlink's, the
 #: kinds of message, and the attribute that names a unix socket's peer.
@@ -38,6 +39,10 @@ class Ends(NamedTuple):
     processes: frozenset[int]
     anybody: bool
 
+    def are_had_by(self, process: str) -> bool:
+        """Return whether a process has one of them, or its end is told."""
+        return int(process) in self.processes or not self.names.isdisjoint(system.names_of(process))
+
 
 class _Found:
     def __init__(self) -> None:
@@ -54,6 +59,22 @@ def other_ends(fds: Iterable[int]) -> Ends:
         if name is not None:
             _enter(fd, name, found)
     return Ends(frozenset(found.names), frozenset(found.processes), found.anybody)
+
+
+def child_works_for(native_id: int | None) -> bool:
+    """Return whether a child is at work that ends what a thread waits for, or may, for all that can be seen."""
+    if system.is_asleep():
+        return False
+    awaited = system.awaited_by(native_id)
+    if awaited is None:
+        return True
+    fds, child = awaited
+    if child is not None:
+        return not system.is_child_asleep(child)
+    ends = other_ends(fds)
+    return ends.anybody or any(
+        ends.are_had_by(each) and not system.is_child_asleep(int(each)) for each in system.descendants("self")
+    )
 
 
 def _enter(fd: int, name: str, found: _Found) -> None:
@@ -88,7 +109,10 @@ def _enter_peer(fd: int, found: _Found) -> None:
 
 
 def _unix_peer(inode: int) -> int | None:
-    """Return the number of the socket that this one is connected to, 0 if to none, None if that cannot be seen."""
+    """Return the number of the socket that this one is connected to, None if that cannot be seen.
+
+    0 if it is connected to none, or to one that nobody has accepted.
+    """
     answer = _ask(struct.pack("=BBHIIIII", socket.AF_UNIX, 0, 0, _ANY, inode & _ANY, _SHOW_PEER, _ANY, _ANY))
     if answer is None:
         return None
@@ -97,7 +121,7 @@ def _unix_peer(inode: int) -> int | None:
         size, kind = struct.unpack_from("=HH", answer, at)
         if kind == _PEER:
             peer: int = struct.unpack_from("=I", answer, at + 4)[0]
-            return peer or None
+            return peer
         at += (size + 3) & ~3 or 4
     return 0
 
@@ -117,7 +141,7 @@ def _inet_peer(sock: socket.socket) -> int | None:
         struct.pack("=BBBBI", sock.family, socket.IPPROTO_TCP, 0, 0, _ANY)
         + ports + ends + struct.pack("=III", 0, _ANY, _ANY)
     )  # fmt: skip
-    return None if answer is None else struct.unpack_from("=I", answer, _INODE)[0] or None
+    return None if answer is None else struct.unpack_from("=I", answer, _INODE)[0]
 
 
 def _ask(question: bytes) -> bytes | None:

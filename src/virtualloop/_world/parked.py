@@ -27,6 +27,8 @@ from typing import Any, NamedTuple
 from virtualloop._folders import LIBRARY
 from virtualloop._stock.private import RUN_ONCE
 from virtualloop._world import natives, system
+from virtualloop._world.ends import child_works_for
+from virtualloop._world.frameworks import runs_nothing_else
 from virtualloop._world.system import Call
 
 __all__ = ["Look", "State", "awaited_future", "look_at"]
@@ -118,9 +120,13 @@ def look_at(thread: threading.Thread, frame: FrameType) -> Look:
     mark = (*place, system.turns_of(thread.native_id))
     if doing.limited:
         return Look(State.TIMED, mark, doing.left)
-    if not system.is_asleep():
+    if _is_loop(frame) and runs_nothing_else(frame):
+        return Look(State.PARKED, mark)  # A notebook's: it waits for the user.
+    # What multiprocessing hands to a child may be on its way to it, so there any child counts.
+    between_processes = _is_between_processes(frame)
+    if child_works_for(thread.native_id) if not between_processes else not system.is_asleep():
         return Look(State.WORKING, mark)
-    if _is_idle_loop(frame) or _is_between_processes(frame):
+    if between_processes or _is_idle_loop(frame):
         return Look(State.PARKED, mark)
     return Look(State.OUTSIDE, mark)
 
@@ -194,15 +200,18 @@ def _is_idle_loop(frame: FrameType) -> bool:
 
     Such a loop has no timer, since it waits without a limit, and watches no descriptor but that of its alarm.
     """
-    caller = frame.f_back
-    if caller is None or caller.f_code is not RUN_ONCE:
-        return False
     selector = frame.f_locals.get("self")
-    return isinstance(selector, selectors.BaseSelector) and len(selector.get_map() or ()) <= 1
+    return _is_loop(frame) and isinstance(selector, selectors.BaseSelector) and len(selector.get_map() or ()) <= 1
+
+
+def _is_loop(frame: FrameType) -> bool:
+    """Return whether this is a stock loop, between two of its turns."""
+    caller = frame.f_back
+    return caller is not None and caller.f_code is RUN_ONCE
 
 
 def _is_between_processes(frame: FrameType) -> bool:
-    """Return whether multiprocessing waits for child processes, which are all at rest: they wait for this one."""
+    """Return whether multiprocessing waits for child processes; where all are at rest, those wait for this one."""
     at: FrameType | None = frame
     while at is not None and not at.f_code.co_filename.startswith(_BETWEEN_PROCESSES):
         at = at.f_back if at.f_code.co_filename == selectors.__file__ else None

@@ -2,10 +2,11 @@
 
 Owns which children are awaited, that they have ended, and whether the clock waits for one. Knows no loop and no pipe.
 
-A child runs in real time, so the clock stands while one that somebody awaits is at work, and while any is where nothing
-else could happen. One that sleeps until this process writes to it (Linux tells) is at rest. One that is at work for
-longer than the patience sets the pace (see `pace`), and is given up in the end: there is a warning, time goes on, and
-the child counts again when something has come from it, or somebody else awaits it.
+A child runs in real time, so the clock stands while one that somebody awaits is at work. Where nothing else could
+happen any is waited for, for the patience: somebody may await it in a way that is not known here. One that sleeps until
+this process writes to it (Linux tells) is at rest. One that is at work for longer than the patience sets the pace (see
+`pace`), and is given up in the end: there is a warning, time goes on, and the child counts again when something has
+come from it, or somebody else awaits it.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class _Account:
         self.child = child
         self.pace = Pace(patience)
         self.awaited: Collection[object] = ()
+        #: How long it was waited for although nobody is known to await it.
+        self.waited_for_nobody = 0.0
         #: Whether it has ended; what it has started itself may still have its pipes.
         self.has_ended = False
 
@@ -112,6 +115,9 @@ class Processes:
             return False
         if not account.has_ended and system.is_child_asleep(child.pid):
             return False
+        if not awaited:
+            account.waited_for_nobody += passed
+            return account.waited_for_nobody < self._patience
         what = f"process {child.pid} is at work, and is awaited: it has not ended, and nothing has come from it"
         return account.pace.holds_or_tells(passed, ahead, f"although {what}")
 

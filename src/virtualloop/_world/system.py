@@ -25,6 +25,7 @@ __all__ = [
     "AVAILABLE",
     "Call",
     "Doing",
+    "awaited_by",
     "birth_of",
     "children",
     "descendants",
@@ -36,6 +37,7 @@ __all__ = [
     "name_of",
     "names_of",
     "native_threads",
+    "numbers_told_of",
     "runs",
     "told_of",
     "turns_of",
@@ -102,7 +104,35 @@ _AARCH64 = {
     260: (Call.PROCESS, _NO_LIMIT),  # wait4
     441: (Call.DESCRIPTORS, (3, _POINTER)),  # epoll_pwait2
 }
-_CALLS = {"x86_64": _X86_64, "aarch64": _AARCH64}.get(os.uname().machine if hasattr(os, "uname") else "", {})
+_MACHINE = os.uname().machine if hasattr(os, "uname") else ""
+_CALLS = {"x86_64": _X86_64, "aarch64": _AARCH64}.get(_MACHINE, {})
+
+#: How a call is told which descriptors, or which child, to wait for.
+_ONE, _ARRAY, _SETS, _EPOLL = "one descriptor", "an array of them", "sets of them", "an epoll's"
+_CHILD, _KIND_AND_CHILD = "a child", "a child, or what else the first argument says"
+_GIVEN = {
+    "x86_64": {
+        _ONE: (0, 19, 43, 45, 47, 288),
+        _ARRAY: (7, 271),
+        _SETS: (23, 270),
+        _EPOLL: (232, 281, 441),
+        _CHILD: (61,),
+        _KIND_AND_CHILD: (247,),
+    },
+    "aarch64": {
+        _ONE: (63, 65, 202, 207, 212, 242),
+        _ARRAY: (73,),
+        _SETS: (72,),
+        _EPOLL: (22, 441),
+        _CHILD: (260,),
+        _KIND_AND_CHILD: (95,),
+    },
+}.get(_MACHINE, {})
+_GIVEN_BY = {call: given for given, calls in _GIVEN.items() for call in calls}
+#: Of more descriptors than these it is not asked which they are.
+MOST_DESCRIPTORS = 1024
+#: For `waitid`: wait for one child, by its number.
+_BY_NUMBER = 1
 
 #: Room for the longest line: nine numbers of up to 18 digits each.
 _LINE = 256
@@ -162,6 +192,33 @@ def _what_does(task: str) -> Doing | None:
         calendar = kind is _FUTEX and int(words[2], 16) & _BY_THE_CALENDAR
         left -= _clock(0 if calendar else 1 if kind is _FUTEX else int(words[1], 16))
     return Doing(call, limited=True, left=None if left is None else max(0.0, left))
+
+
+def awaited_by(native_id: int | None) -> tuple[list[int], int | None] | None:
+    """Return which descriptors a thread waits for, or which child; None if that cannot be seen, or it waits for any."""
+    words = (_read(f"/proc/self/task/{native_id}/syscall") or b"").split()
+    if len(words) < 7 or not words[0].isdigit():
+        return None
+    given = _GIVEN_BY.get(int(words[0]))
+    first, second, third, fourth = (int(word, 16) for word in words[1:5])
+    if given is _ONE:
+        return [first & 0x7FFFFFFF], None
+    if given is _EPOLL:
+        return numbers_told_of(first, "tfd"), None
+    if given is _ARRAY and second <= MOST_DESCRIPTORS:
+        array = _memory_at(first, 8 * second)
+        return None if array is None else ([fd for fd, _ in struct.iter_unpack("ii", array)], None)
+    if given is _SETS and first <= MOST_DESCRIPTORS:
+        sets = [_memory_at(address, MOST_DESCRIPTORS // 8) for address in (second, third, fourth) if address]
+        bits = 0
+        for each in sets:
+            bits |= int.from_bytes(each or b"", sys.byteorder)
+        return [fd for fd in range(first) if bits >> fd & 1], None
+    if given is _CHILD and 0 < first < 1 << 31:
+        return [], first
+    if given is _KIND_AND_CHILD and first == _BY_NUMBER:
+        return [], second & 0x7FFFFFFF
+    return None
 
 
 def is_ending(native_id: int | None) -> bool:
@@ -270,11 +327,13 @@ def name_of(fd: int | str, process: str = "self") -> str | None:
 
 def told_of(fd: int, key: str) -> int | None:
     """Return a number that the system tells of one of this process's descriptors."""
-    for line in (_read(f"/proc/self/fdinfo/{fd}", 1024) or b"").decode().splitlines():
-        name, _, value = line.partition(":")
-        if name == key:
-            return int(value)
-    return None
+    return next(iter(numbers_told_of(fd, key)), None)
+
+
+def numbers_told_of(fd: int, key: str) -> list[int]:
+    """Return the same where there may be several."""
+    lines = (_read(f"/proc/self/fdinfo/{fd}", 1 << 16) or b"").decode().splitlines()
+    return [int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines) if name.strip() == key]
 
 
 def native_threads() -> list[int]:
@@ -303,17 +362,26 @@ def _statics() -> range:
 
 def _seconds_at(address: int) -> float | None:
     """Return the struct timespec at an address of this process, or None where nothing is."""
+    found = _memory_at(address, 16)
+    if found is None:
+        return None
+    seconds, nanoseconds = struct.unpack("qq", found)
+    return float(seconds + nanoseconds / 1e9)
+
+
+def _memory_at(address: int, size: int) -> bytes | None:
+    """Return so much of the memory of this process, or None where nothing is."""
     try:
         memory = _open("/proc/self/mem", os.O_RDONLY)
     except OSError:
         return None
     try:
-        seconds, nanoseconds = struct.unpack("qq", _pread(memory, 16, address))
-    except (OSError, OverflowError, struct.error):
+        found: bytes = _pread(memory, size, address)
+    except (OSError, OverflowError):
         return None
     finally:
         _close(memory)
-    return float(seconds + nanoseconds / 1e9)
+    return found if len(found) == size else None
 
 
 def _children_of(task: str) -> list[str]:

@@ -34,6 +34,7 @@ from weakref import WeakKeyDictionary
 from virtualloop._core.clock import TICKS_PER_SECOND, Clock
 from virtualloop._world import system
 from virtualloop._world.executors import runs_here
+from virtualloop._world.frameworks import runs_nothing_else
 from virtualloop._world.originals import real_time
 from virtualloop._world.parked import Look, State, awaited_future, look_at
 from virtualloop._world.patience import WORK_FACTOR, Account, place_of, where_at_rest
@@ -555,7 +556,7 @@ class Threads:
         )
         for thread in threading.enumerate():
             frame = looks.frames.get(thread.ident or 0)
-            if thread is here or thread in passed_over or frame is None:
+            if thread is here or thread in passed_over or frame is None or runs_nothing_else(frame):
                 continue
             if ahead is not None and not strange and look_at(thread, frame).state is not State.WORKING:
                 continue
