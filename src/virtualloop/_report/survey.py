@@ -15,7 +15,6 @@ import concurrent.futures
 import functools
 import gc
 import inspect
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context
@@ -38,6 +37,7 @@ from virtualloop._report.frames import (
 )
 from virtualloop._stock.tasks import number_of, number_tasks
 from virtualloop._words import moment, told_apart
+from virtualloop._world.frames import frames_of_others
 
 __all__ = ["Job", "Look", "Survey", "Wait", "address", "in_order"]
 
@@ -214,7 +214,7 @@ class Survey:
         job = next((job for job in self._jobs if job.relay is source), None)
         if job is None:
             return Wait(namer.called("concurrent Future", source, else_="a concurrent future"))
-        frame = sys._current_frames().get(job.thread.ident or 0) if job.thread is not None else None
+        frame = frames_of_others().get(job.thread.ident or 0) if job.thread is not None else None
         while frame is not None and is_machinery(frame.f_code):
             frame = frame.f_back
         return Wait(f"{_function_name(job.function)}() in a thread", thread=None if frame is None else place_of(frame))

@@ -26,7 +26,6 @@ somewhere else, and its account starts anew when it has parked.
 
 from __future__ import annotations
 
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable
@@ -35,6 +34,7 @@ from typing import Any
 
 from virtualloop._folders import LIBRARY, PACKAGE
 from virtualloop._world import system
+from virtualloop._world.frames import frames_of_others
 from virtualloop._world.parked import Look, State, look_at
 
 __all__ = ["WORK_FACTOR", "Account", "is_used_up", "place_of", "take_used_up", "where_at_rest"]
@@ -230,7 +230,7 @@ def where_at_rest(
 
     So may one of whom it is not known that it works on one of the jobs.
     """
-    frames = sys._current_frames()
+    frames = frames_of_others()
     found: dict[threading.Thread, str] = {}
     for thread in (member.thread for member in members):
         frame = frames.get(thread.ident or 0)

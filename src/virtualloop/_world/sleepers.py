@@ -10,7 +10,6 @@ because what they are for may be: a server that is about to start. The clock goe
 
 from __future__ import annotations
 
-import sys
 import threading
 from _thread import allocate_lock, get_ident
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from virtualloop._core.clock import TICKS_PER_SECOND, Clock
+from virtualloop._world.frames import frames_of_others
 from virtualloop._world.originals import real_time
 from virtualloop._world.parked import State, look_at
 
@@ -166,7 +166,7 @@ class Sleepers:
         keeper = self.keeper
         if keeper is None:
             return None
-        frame: FrameType | None = sys._current_frames().get(keeper.thread.ident or 0)
+        frame: FrameType | None = frames_of_others().get(keeper.thread.ident or 0)
         if frame is None or str(frame.f_globals.get("__name__")).startswith("virtualloop."):
             # Thread.join() waits by way of us.
             if frame is None or frame.f_code.co_name != "join":

@@ -22,7 +22,6 @@ from __future__ import annotations
 import _thread
 import asyncio
 import concurrent.futures
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sized
@@ -34,6 +33,7 @@ from weakref import WeakKeyDictionary
 from virtualloop._core.clock import TICKS_PER_SECOND, Clock
 from virtualloop._world import system
 from virtualloop._world.executors import runs_here
+from virtualloop._world.frames import frames_of_others
 from virtualloop._world.frameworks import runs_nothing_else
 from virtualloop._world.originals import real_time
 from virtualloop._world.parked import Look, State, awaited_future, look_at
@@ -89,7 +89,7 @@ class Round:
     def __init__(self, ahead: int | None) -> None:
         self.ahead = ahead
         self.marks: dict[threading.Thread, object] = {}
-        self.frames = _frames_of_others()
+        self.frames = frames_of_others()
         #: The accounts of those that were looked at.
         self.accounts: dict[threading.Thread, Account] = {}
         self.holding: list[threading.Thread] = []
@@ -219,7 +219,7 @@ class Threads:
         member.sending = True
         while member.account.waited_to_send + real_time.monotonic() - start < self._patience:
             step = self._parked_step()
-            frames = _frames_of_others()
+            frames = frames_of_others()
             in_step = real_time.monotonic() - start < LONGEST_STEP and any(
                 thread.ident in frames and look_at(thread, frames[thread.ident]).state is State.WORKING
                 for thread in threads_of_loops(self.world)
@@ -351,7 +351,7 @@ class Threads:
     def main_is_at_work(self) -> bool:
         """Return whether the main thread is another one, and does something."""
         main = threading.main_thread()
-        frame = sys._current_frames().get(main.ident or 0)
+        frame = frames_of_others().get(main.ident or 0)
         if main is threading.current_thread() or frame is None:
             return False
         return look_at(main, frame).state in (State.WORKING, State.OUTSIDE)
@@ -570,7 +570,7 @@ class Threads:
 
     def _moved(self, marks: dict[threading.Thread, object]) -> list[threading.Thread]:
         """Return the threads that were parked at a round of looks and are not where they were."""
-        frames = _frames_of_others()
+        frames = frames_of_others()
         moved = []
         for thread, mark in marks.items():
             frame = frames.get(thread.ident or 0)
@@ -602,7 +602,7 @@ class Threads:
 
     def restless(self) -> list[tuple[str, float]]:
         """Return the threads that were given up while they could move, in words, and how long each was waited for."""
-        frames = _frames_of_others()
+        frames = frames_of_others()
         accounts = {member.thread: member.account for member in self._members()} | dict(self._accounts)
         restless = []
         for thread, account in accounts.items():
@@ -613,7 +613,7 @@ class Threads:
 
     def callers(self) -> list[concurrent.futures.Future[Any]]:
         """Return the futures whose results threads of the world wait for, by the order of those threads."""
-        frames = _frames_of_others()
+        frames = frames_of_others()
         futures = []
         for member in self._members():
             frame = frames.get(member.thread.ident or 0)
@@ -678,13 +678,6 @@ class Threads:
 def _is_starting(thread: threading.Thread) -> bool:
     """Return whether a thread's start() was called, and it has not come so far as to run Python code."""
     return not thread._started.is_set()  # type: ignore[attr-defined]  # not in the stub
-
-
-def _frames_of_others() -> dict[int, FrameType]:
-    """Return the frames of all threads but this one, whose own would be a cycle with what is in its variables."""
-    frames = sys._current_frames()
-    del frames[threading.get_ident()]
-    return frames
 
 
 def _copy(source: concurrent.futures.Future[Any], relay: concurrent.futures.Future[Any]) -> None:

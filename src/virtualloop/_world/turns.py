@@ -10,13 +10,13 @@ it, and the first comes to the table again at the end of the turn of the loop th
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Sized
 from typing import Protocol
 
 from virtualloop._core.clock import Clock
 from virtualloop._folders import PACKAGE
+from virtualloop._world.frames import frames_of_others
 from virtualloop._world.parked import State, look_at
 from virtualloop._world.world import World
 
@@ -238,7 +238,7 @@ def _deadline(seat: Seat) -> int:
 
 def where_parked(thread: threading.Thread) -> object:
     """Return where the step of a loop is parked, in this thread, or None if it is not: two looks show whether it is."""
-    frame = sys._current_frames().get(thread.ident or 0)
+    frame = frames_of_others().get(thread.ident or 0)
     if frame is None:
         return None
     look = look_at(thread, frame)

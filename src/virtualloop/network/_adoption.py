@@ -11,11 +11,12 @@ import selectors
 import socket
 import stat
 import sys
-import threading
 from collections.abc import Callable, Iterable
+from types import FrameType
 from typing import Any
 
 from virtualloop._errors import UnsupportedError
+from virtualloop._world.frames import frames_of_others
 from virtualloop.network import _dns
 from virtualloop.network._datagram import DatagramSocket
 from virtualloop.network._fabric import Fabric
@@ -191,9 +192,8 @@ def _takes(fd: int, kind: int, port: int) -> bool:
 
 def _is_served(fd: int) -> bool:
     """Return whether another thread is in the middle of waiting for what arrives at a real socket."""
-    here = threading.get_ident()
-    for ident, innermost in sys._current_frames().items():
-        frame = None if ident == here else innermost
+    for innermost in frames_of_others().values():
+        frame: FrameType | None = innermost
         while frame is not None:
             if any(_waits_for(thing, fd) for thing in frame.f_locals.values()):
                 return True
