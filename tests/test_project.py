@@ -33,6 +33,7 @@ LAYERS = [
     "_cpython",
     "_errors",
     "_folders",
+    "_frames",
     "_core",
     "_core.clock",
     "_core.plain",
@@ -67,7 +68,6 @@ LAYERS = [
     "_stock.sets",
     "_world",
     "_world.originals",
-    "_world.frames",
     "_world.system",
     "_world.natives",
     "_world.frameworks",
@@ -228,11 +228,11 @@ OURS = {
     "trace": "trace",
 }
 #: These are tested without a loop, and know nothing of asyncio.
-PURE = ["_errors", "_folders", "_words", "_report.circles"]
+PURE = ["_errors", "_folders", "_frames", "_words", "_report.circles"]
 PURE += ["trace._history", "trace._narrator", "trace._table", "trace._chain"]
 PURE += [f"_world.{name}" for name in ("aliases", "calendar", "clocks", "conversations", "descriptors", "entropy")]
 PURE += [f"_world.{name}" for name in ("frameworks", "natives", "originals", "pace", "parked", "patience")]
-PURE += [f"_world.{name}" for name in ("children", "ends", "frames", "processes")]
+PURE += [f"_world.{name}" for name in ("children", "ends", "processes")]
 PURE += [f"_world.{name}" for name in ("segments", "shares", "system", "turns", "world")]
 PURE += [name for name in PATHS if name.startswith(("_core", "schedules", "histories"))]
 

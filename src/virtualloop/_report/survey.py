@@ -23,6 +23,7 @@ from itertools import islice
 from math import inf
 from typing import Any, Literal, NamedTuple, Protocol
 
+from virtualloop._frames import frames_of_others
 from virtualloop._report.circles import circles
 from virtualloop._report.frames import (
     Frame,
@@ -37,7 +38,6 @@ from virtualloop._report.frames import (
 )
 from virtualloop._stock.tasks import number_of, number_tasks
 from virtualloop._words import moment, told_apart
-from virtualloop._world.frames import frames_of_others
 
 __all__ = ["Job", "Look", "Survey", "Wait", "address", "in_order"]
 

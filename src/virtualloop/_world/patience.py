@@ -33,8 +33,8 @@ from types import CodeType, FrameType
 from typing import Any
 
 from virtualloop._folders import LIBRARY, PACKAGE
+from virtualloop._frames import frames_of_others
 from virtualloop._world import system
-from virtualloop._world.frames import frames_of_others
 from virtualloop._world.parked import Look, State, look_at
 
 __all__ = ["WORK_FACTOR", "Account", "is_used_up", "place_of", "take_used_up", "where_at_rest"]

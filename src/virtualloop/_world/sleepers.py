@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from virtualloop._core.clock import TICKS_PER_SECOND, Clock
-from virtualloop._world.frames import frames_of_others
+from virtualloop._frames import frames_of_others
 from virtualloop._world.originals import real_time
 from virtualloop._world.parked import State, look_at
 

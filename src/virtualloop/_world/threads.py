@@ -31,9 +31,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from virtualloop._core.clock import TICKS_PER_SECOND, Clock
+from virtualloop._frames import frames_of_others
 from virtualloop._world import system
 from virtualloop._world.executors import runs_here
-from virtualloop._world.frames import frames_of_others
 from virtualloop._world.frameworks import runs_nothing_else
 from virtualloop._world.originals import real_time
 from virtualloop._world.parked import Look, State, awaited_future, look_at

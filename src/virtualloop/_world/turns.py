@@ -16,7 +16,7 @@ from typing import Protocol
 
 from virtualloop._core.clock import Clock
 from virtualloop._folders import PACKAGE
-from virtualloop._world.frames import frames_of_others
+from virtualloop._frames import frames_of_others
 from virtualloop._world.parked import State, look_at
 from virtualloop._world.world import World
 

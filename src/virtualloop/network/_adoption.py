@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from virtualloop._errors import UnsupportedError
-from virtualloop._world.frames import frames_of_others
+from virtualloop._frames import frames_of_others
 from virtualloop.network import _dns
 from virtualloop.network._datagram import DatagramSocket
 from virtualloop.network._fabric import Fabric

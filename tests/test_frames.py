@@ -10,8 +10,9 @@ import types
 import pytest
 
 from helpers import run
-from virtualloop._world import frames, system
-from virtualloop._world.frames import frames_of_others
+from virtualloop import _frames
+from virtualloop._frames import frames_of_others
+from virtualloop._world import system
 
 WITH_AN_INTERPRETER = """
 import asyncio, sys
@@ -53,7 +54,7 @@ def test_every_thread_stands_somewhere():
 
 @pytest.mark.skipif(not system.AVAILABLE, reason="nobody else tells what a thread does")
 def test_while_there_are_other_interpreters_the_system_alone_tells(monkeypatch):
-    monkeypatch.setattr(frames, "_MAKERS", ("maker_of_interpreters",))
+    monkeypatch.setattr(_frames, "_MAKERS", ("maker_of_interpreters",))
     maker = types.SimpleNamespace(list_all=lambda: [0, 1])
     monkeypatch.setitem(sys.modules, "maker_of_interpreters", maker)
 

@@ -3,7 +3,7 @@
 Owns the look at that, and the one case in which it must not be taken: until Python 3.14, whoever asks for the frames of
 all threads gets those of other interpreters as well, in objects that those free with an allocator of their own, which
 ends the process (`free(): invalid pointer`). While there are other interpreters, nobody knows where a thread stands,
-and the operating system is the only witness (see `parked`).
+and the operating system is the only witness (see `_world.parked`).
 """
 
 from __future__ import annotations
