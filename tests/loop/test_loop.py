@@ -590,3 +590,17 @@ def test_isolated_asyncio_test_case():
 
     assert result.wasSuccessful(), result.errors
     assert result.testsRun == 1
+
+
+def test_the_main_task_is_known_by_the_callback_of_a_stock_loop():
+    """By which anyio finds the task whose end is that of its worker threads."""
+    seen = []
+    for factory in (asyncio.SelectorEventLoop, VirtualLoop):
+
+        async def main():
+            return [callback for callback, _ in asyncio.current_task()._callbacks]
+
+        with asyncio.Runner(loop_factory=factory) as runner:
+            seen.append(runner.run(main()))
+
+    assert seen[0] == seen[1] != []

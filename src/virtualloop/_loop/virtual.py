@@ -42,7 +42,7 @@ from virtualloop._loop.options import Order, check_limit, check_order
 from virtualloop._loop.replaced import replace_time, restore_time
 from virtualloop._stock import sets
 from virtualloop._stock.handles import Handle, TimerHandle, make_handle
-from virtualloop._stock.private import ThreadSafeHandle, logger
+from virtualloop._stock.private import ThreadSafeHandle, logger, stop_loop_of
 from virtualloop._stock.tasks import STOCK_TASK, WAKEUP_NAME, Task, step_type, wakeup_type, with_own_tasks
 from virtualloop._words import moment
 from virtualloop._world.threads import others
@@ -525,7 +525,7 @@ class VirtualLoop(Services):
         future = self.create_task(future) if type(future) is CoroutineType else asyncio.ensure_future(future, loop=self)
         if new_task:
             future._log_destroy_pending = False
-        future.add_done_callback(_stop_loop_of)
+        future.add_done_callback(stop_loop_of)
         self._awaited = future
         try:
             drive(self)
@@ -540,7 +540,7 @@ class VirtualLoop(Services):
             self._awaited = None
             if self._conditions is not None:
                 self._conditions.main_ends(self)
-            future.remove_done_callback(_stop_loop_of)
+            future.remove_done_callback(stop_loop_of)
         if not future.done():
             raise RuntimeError("Event loop stopped before Future completed.")
         return future.result()
@@ -659,7 +659,7 @@ class VirtualLoop(Services):
         if condition():
             return
         future = conditions_of(self).wait(self, condition, within)
-        future.add_done_callback(_stop_loop_of)
+        future.add_done_callback(stop_loop_of)
         try:
             drive(self)
         finally:
@@ -689,10 +689,3 @@ class VirtualLoop(Services):
         from virtualloop._report.text import describe_tasks
 
         return describe_tasks(self.time(), endings.survey(self))
-
-
-def _stop_loop_of(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled() and isinstance(future.exception(), SystemExit | KeyboardInterrupt):
-        # It is on its way out of the loop already.
-        return
-    future.get_loop().stop()

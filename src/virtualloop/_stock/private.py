@@ -45,6 +45,9 @@ def is_debug_mode() -> bool:
 #: The code of a stock loop's turn: in its frame such a loop waits for what comes next.
 RUN_ONCE = asyncio.BaseEventLoop._run_once.__code__  # type: ignore[attr-defined]  # not in the stub
 
+#: The callback by which a loop ends with the future that it runs for: libraries know the main task by it (anyio does).
+stop_loop_of: Any = asyncio.base_events._run_until_complete_cb  # type: ignore[attr-defined]  # as above
+
 #: The loop whose networking methods VirtualLoop has, too, and its transports.
 StockLoop: Any = asyncio.SelectorEventLoop
 StreamTransport: Any = selector_events._SelectorSocketTransport  # type: ignore[attr-defined]  # not in the stub
@@ -130,6 +133,7 @@ def _owner(*called: str, **attributes: str) -> Owner:
 ATTRIBUTES = {
     "asyncio": _owner(
         "asyncio",
+        "base_events",
         "events",
         "coroutines",
         "selector_events",
@@ -137,6 +141,7 @@ ATTRIBUTES = {
         _get_running_loop="see above",
         _set_running_loop="see above",
         _is_debug_mode="see above",
+        _run_until_complete_cb="see above",
         _ThreadSafeHandle="see above",
         _SelectorSocketTransport="see above",
         _SelectorDatagramTransport="see above",
