@@ -66,7 +66,7 @@ def test_what_a_child_of_the_loop_has_started_holds_nothing_either():
         child = await asyncio.create_subprocess_shell("sleep 60; true", stdout=subprocess.PIPE, start_new_session=True)
         await asyncio.sleep(3600)
         os.killpg(child.pid, 9)
-        await child.wait()
+        await child.communicate()
         return asyncio.get_running_loop().time()
 
     assert run(main, thread_patience=600) == 3600
