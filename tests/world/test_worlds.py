@@ -860,3 +860,51 @@ async def kernel():
 
 asyncio.run(kernel())
 """
+
+
+@pytest.mark.parametrize("patch_time", [False, True])
+def test_a_step_that_waits_within_a_limit_has_the_other_loops_run(patch_time):
+    """A wait for one of their results, with a limit that is a span of the world's time where that is patched."""
+
+    async def works(seconds):
+        await asyncio.sleep(seconds)
+        return seconds
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        results = [asyncio.run_coroutine_threadsafe(works(seconds), other).result(5) for seconds in (0, 1, 2)]
+        if patch_time:
+            late = asyncio.run_coroutine_threadsafe(works(9), other)
+            with pytest.raises(concurrent.futures.TimeoutError):
+                late.result(5)
+            results.append(late.result(5))
+        return results, round(loop.time() - began, 3)
+
+    with in_the_background(patch_time=patch_time) as other:
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), other).result()  # It runs.
+        assert run(main, patch_time=patch_time) == (([0, 1, 2, 9], 12) if patch_time else ([0, 1, 2], 3))
+
+
+def test_other_loops_run_while_a_step_sleeps():
+    ticks = []
+
+    async def beats():
+        for _ in range(3):
+            await asyncio.sleep(1)
+            ticks.append(round(time.monotonic() - began, 3))
+
+    async def main():
+        nonlocal began
+        began = time.monotonic()
+        heart = asyncio.run_coroutine_threadsafe(beats(), other)
+        time.sleep(2.5)
+        seen = [*ticks]
+        await asyncio.wrap_future(heart)
+        return seen
+
+    began = 0.0
+    with in_the_background(patch_time=True) as other:
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), other).result()  # It runs.
+        assert run(main, patch_time=True) == [1, 2]
+    assert ticks == [1, 2, 3]

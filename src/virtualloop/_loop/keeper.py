@@ -73,6 +73,11 @@ class LoopKeeper:
         """
         return self._loop._threads.others_move(passed, self._loop._clock)
 
+    def others_go_first(self, tick: int, waits: Callable[[], bool]) -> bool:
+        """Return whether other loops have run, since they have something to do before the clock is at `tick`."""
+        seat = self._loop._threads.seat
+        return seat is not None and seat.shared and not seat.lend(tick, waits)
+
     def main_is_at_work(self) -> bool:
         """Return whether the main thread is another one, and does something."""
         return self._loop._threads.main_is_at_work()

@@ -86,6 +86,13 @@ class Keeper(Protocol):
         """
         ...
 
+    def others_go_first(self, tick: int, waits: Callable[[], bool]) -> bool:
+        """Return whether other loops have run, since they have something to do before the clock is at `tick`.
+
+        `waits()` says whether the loop's step, which calls this, still waits.
+        """
+        ...
+
     def main_is_at_work(self) -> bool:
         """Return whether the main thread is another one, and does something."""
         ...
@@ -186,6 +193,8 @@ class Sleepers:
             if not waits():
                 return
             sleep = self._next()
+            if keeper.others_go_first(tick if sleep is None else min(sleep.tick, tick), waits):
+                continue
             if sleep is None or sleep.tick > tick:
                 break
             self._clock.move(sleep.tick)

@@ -67,6 +67,8 @@ class Seat:
         self.deadline: int | None = None
         #: Whether it had its turn, found nothing that could ever happen, and goes on waiting.
         self.stuck = False
+        # While a step of it waits and has left the turn to others: whether it does still.
+        self._step_waits: Callable[[], bool] | None = None
         #: Whether it has just got the turn, and has not yet taken what was sent to it.
         self._fresh = False
         self.inbox = inbox
@@ -91,6 +93,8 @@ class Seat:
     def wants(self) -> bool:
         """Return whether there is something for the loop to do."""
         due = self.deadline is not None and self.deadline <= self.world.now
+        if self._step_waits is not None:
+            return due or not self._step_waits()
         return due or self.inbox.news() or self._readable()
 
     def others_hold(self, passed: float, ahead: int | None) -> bool:
@@ -181,6 +185,28 @@ class Seat:
             return True
         self._pass_to(following, ready)
         return False
+
+    def lend(self, ahead: int, waits: Callable[[], bool]) -> bool:
+        """In the middle of a step that waits until `ahead`, as `waits()` says, have the other loops run.
+
+        Return whether the clock may go there. If not, something may have happened meanwhile.
+        """
+        world = self.world
+        self._show(self._clock.tick)
+        self.deadline = self.world_tick(ahead)
+        others = [seat for seat in list(world.seats) if seat is not self and seat.waiting]
+        following = next((seat for seat in others if seat.wants()), None)
+        if following is None:
+            following = min((seat for seat in others if seat.deadline is not None), key=_deadline, default=None)
+            if following is None or self.deadline <= _deadline(following):
+                self._show(ahead)
+                return True
+        self._step_waits = waits
+        try:
+            self._pass_to(following, ())
+        finally:
+            self._step_waits = None
+        return self.deadline <= world.now
 
     def leave_to_others(self, ready: Sized) -> bool:
         """Nothing could ever happen here: have another loop find out whether that is so there. False if all have."""
