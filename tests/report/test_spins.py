@@ -2,7 +2,9 @@
 
 import asyncio
 import functools
+import os
 import re
+import threading
 
 import pytest
 
@@ -323,3 +325,39 @@ def test_a_poller_hears_a_thread():
         return job.result()
 
     assert run(main, spin_limit=100_000) == 0
+
+
+@pytest.mark.parametrize("order", LEVELS)
+def test_polling_makes_time_pass_beside_a_thread_that_waits_for_something_else(order):
+    """As one of xdist's workers has, and a debugger."""
+    read, write = os.pipe()
+    thread = threading.Thread(target=os.read, args=(read, 1))
+    thread.start()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        ready = []
+        loop.call_later(60, ready.append, True)
+        while not ready:
+            await asyncio.sleep(0)
+        return loop.time()
+
+    try:
+        assert 60 <= run(main, order=order, spin_limit=10_000) < 61
+    finally:
+        os.write(write, b"x")
+        thread.join()
+        os.close(read)
+        os.close(write)
+
+
+def test_polling_for_what_a_thread_works_at_waits_for_it():
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.call_later(3600, loop.stop)
+        job = loop.run_in_executor(None, lambda: sum(range(3_000_000)))
+        while not job.done():
+            await asyncio.sleep(0)
+        return await job, loop.time()
+
+    assert run(main, spin_limit=10_000, thread_patience=600.0) == (sum(range(3_000_000)), 0.0)

@@ -66,10 +66,11 @@ class Outside(Protocol):
         """Return whether there may be anything to collect or to wait for; asked at each jump where there is a crowd."""
         ...
 
-    def collect(self, ahead: int | None) -> bool:
+    def collect(self, ahead: int | None, beside: int = 0) -> bool:
         """Wait until whoever is at work outside is at rest, and queue what was sent; return whether to look again.
 
-        `ahead` is the tick of what happens next without that; None if it would be nothing at all.
+        `ahead` is the tick of what happens next without that; None if it would be nothing at all. So many entries of
+        the queue, `beside`, are there already.
         """
         ...
 
@@ -646,7 +647,7 @@ class Scheduler:
         """Many turns have passed and the clock stands: make time pass, or report; return the turns to go on from."""
         outside = self.outside
         assert outside is not None
-        if outside.stirs() and outside.collect(self._clock.tick):
+        if outside.stirs() and outside.collect(self._clock.tick, len(self.queue)):
             return 0
         if self._jumps != self._jumps_at_look:
             self._jumps_at_look = self._jumps

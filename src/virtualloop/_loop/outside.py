@@ -68,17 +68,21 @@ __all__ = ["LoopOutside"]
 
 
 class _Polling:
-    """A queue that is filled, when somebody asks whether it is empty, from what can be looked at without waiting."""
+    """A queue that is filled, when somebody asks whether it is empty, from what can be looked at without waiting.
 
-    def __init__(self, queue: Sized, sources: Iterable[Source]) -> None:
+    What was in it before, so many entries, does not count: they are those of who polls.
+    """
+
+    def __init__(self, queue: Sized, sources: Iterable[Source], before: int) -> None:
         self._queue = queue
         self._sources = sources
+        self._before = before
 
     def __len__(self) -> int:
-        if not self._queue:
+        if len(self._queue) <= self._before:
             for source in self._sources:
                 source.poll()
-        return len(self._queue)
+        return max(len(self._queue) - self._before, 0)
 
 
 class LoopOutside:
@@ -149,14 +153,14 @@ class LoopOutside:
             return True
         return _thread._count() > 0 if loop._idle_threads is None else loop._idle_threads.anything()
 
-    def collect(self, ahead: int | None) -> bool:
+    def collect(self, ahead: int | None, beside: int = 0) -> bool:
         """Wait until nobody else can move by himself, and queue what came; return whether to look again.
 
         So it is if there was anything, and if another loop has had its turn meanwhile. What comes from a thread that
-        sends without a pause does not keep the clock from moving.
+        sends without a pause does not keep the clock from moving; nor do entries that are there, `beside`.
         """
         loop = self._loop
-        queue = self._polling()
+        queue = self._polling(beside)
         if loop._watched or _children_may_signal():
             found = loop._descriptors.settle(
                 queue,
@@ -210,7 +214,7 @@ class LoopOutside:
                 self._arrives(inbox.let_in)
             for complete in finished:
                 self._arrives(inbox.before(complete))
-        return (stands or ahead is None) and bool(loop._queue or sent or finished)
+        return (stands or ahead is None) and bool(queue or sent or finished)
 
     def _arrives(self, callback: Callable[[], object]) -> None:
         """Have a callback run as an event from outside."""
@@ -226,14 +230,14 @@ class LoopOutside:
         # Somebody may have set a handler that the loop knows nothing of.
         return _children_may_signal() and loop._descriptors.settle(loop._queue, None, loop._threads.news)
 
-    def _polling(self) -> Sized:
+    def _polling(self, before: int = 0) -> Sized:
         """Return the queue, as one that is filled while somebody waits for it, where there are sources."""
         loop = self._loop
         sources: list[Source] = [loop._watched] if loop._watched else []
         if loop._signals is not None and loop._signals.any():
             sources.append(loop._signals)
         queue: Sized = loop._queue
-        return _Polling(queue, sources) if sources else queue
+        return _Polling(queue, sources, before) if sources or before else queue
 
     def take_turn(self) -> None:
         """Wait until this loop may run, where others share its world."""
