@@ -62,3 +62,13 @@ def test_a_drive_that_ends_when_nothing_could_run_has_nobody_to_take():
     settling.await_tick(10, Waiter())
     settling.clear()
     assert not settling.waits_for_anything()
+
+
+def test_whoever_waits_for_a_tick_or_until_nothing_could_run_waits_for_something():
+    for wait in (lambda settling: settling.await_tick(5, Waiter()), lambda settling: settling.await_idle(Waiter())):
+        settling = Settling()
+        assert not settling.waits_for_anything()
+        wait(settling)
+        assert settling.waits_for_anything()
+        settling.clear()
+        assert not settling.waits_for_anything()

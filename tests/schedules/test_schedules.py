@@ -19,8 +19,9 @@ from virtualloop.schedules._random import (
     SLOW_RATES,
     TASK_RATES,
     FewDeviations,
+    TimingOnly,
 )
-from virtualloop.schedules._replay import LenientReplay
+from virtualloop.schedules._replay import Deviating, DeviationLog, LenientReplay
 
 QUESTIONS = [(2, "late"), (2, "hold"), (4, "release"), (5, "task"), (3, "user"), (2, "task"), (10, "user")]
 
@@ -441,3 +442,59 @@ def test_small_draws_are_small_answers():
         0,
         0,
     ]
+
+
+class Says:
+    """A schedule that answers each question by the last number there is, and remembers them."""
+
+    def __init__(self):
+        self.asked = []
+
+    def choose(self, n, kind):
+        self.asked.append((n, kind))
+        return n - 1
+
+
+def test_where_only_times_vary_nothing_is_said_of_the_order():
+    says = Says()
+    schedule = TimingOnly(says)
+    kinds = ["hold", "reply", "release", "task", "late", "slow", "network", "user"]
+
+    assert [schedule.choose(3, kind) for kind in kinds] == [0, 0, 0, 0, 2, 2, 2, 2]
+    assert says.asked == [(3, kind) for kind in kinds[4:]]
+
+
+def test_few_deviations_leave_all_other_questions_to_others():
+    says = Says()
+    schedule = FewDeviations(3, count=1, among=1, others=says)
+    schedule.choose(2, "late")
+    assert [schedule.choose(5, kind) for kind in ("late", "hold")] == [4, 4]
+    assert says.asked == [(5, "late"), (5, "hold")]
+
+
+def test_what_deviates_leaves_what_follows_to_others():
+    says = Says()
+    schedule = Deviating([(1, Choice(2, 3, "late")), (3, Choice(1, 2, "hold"))], says)
+    asked = [(4, "late"), (3, "late"), (5, "late"), (2, "hold"), (7, "user")]
+
+    assert [schedule.choose(n, kind) for n, kind in asked] == [0, 2, 0, 1, 6]
+    assert says.asked == [(7, "user")]
+
+
+@pytest.mark.parametrize("other", [(3, "hold"), (2, "late")])
+def test_what_deviates_at_another_question_says_so(other):
+    schedule = Deviating([(0, Choice(2, 3, "late"))])
+    with pytest.raises(ReplayError, match=r"choice 0 was recorded as 'late' of 3, and the run asks for '\w+' of \d"):
+        schedule.choose(*other)
+
+
+def test_a_log_of_deviations_keeps_their_kinds_and_what_did_not_fit():
+    log = DeviationLog(Deviating([(1, Choice(2, 3, "late"))], Says()))
+    assert [log.choose(2, "hold"), log.choose(3, "late"), log.choose(2, "user")] == [0, 2, 1]
+    assert (log.kinds, log.misfit) == ({"late", "user"}, None)
+
+    log = DeviationLog(Deviating([(0, Choice(2, 3, "late"))]))
+    with pytest.raises(ReplayError) as caught:
+        log.choose(2, "hold")
+    assert log.misfit is caught.value
+    assert log.kinds == set()

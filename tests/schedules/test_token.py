@@ -2,6 +2,7 @@ import base64
 import re
 import sys
 import zlib
+from datetime import UTC
 
 import pytest
 from hypothesis import given, settings
@@ -176,3 +177,19 @@ def test_a_token_is_for_a_program_and_its_arguments():
     assert plain == _token.fingerprint("main") == program(program="main")
     assert len({plain, one, other}) == 3
     assert {number & _token.HALF for number in (plain, one, other)} == {plain}
+
+
+@given(
+    st.booleans(),
+    st.none() | st.datetimes(timezones=st.just(UTC)),
+    st.none() | st.integers(0, _token.NUMBERS - 1),
+    st.text(),
+)
+def test_the_terms_of_a_run_are_decoded_as_well(replies, epoch, number, arguments):
+    terms = {"replies": replies, "epoch": epoch, "number": number}
+    token = _token.encode([], order="io", lateness=50_000, program="main", arguments=arguments, **terms)
+    decoded = _token.decode(token)
+
+    assert (decoded.replies, decoded.epoch, decoded.number) == (replies, epoch, number)
+    assert decoded.program == _token.fingerprint("main", arguments)
+    assert "=" not in token
