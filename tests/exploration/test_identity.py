@@ -6,6 +6,7 @@ import functools
 import pytest
 
 from virtualloop._exploration.identity import arguments_of, identity_of, is_value
+from virtualloop._exploration.requested import asks_for
 
 
 class Colour(enum.Enum):
@@ -48,3 +49,7 @@ def test_a_value_holds_values():
     assert is_value({"a": (1, [Colour.RED])})
     assert not is_value({"a": Thing()})
     assert not is_value({Thing(): 1})
+
+
+def test_what_is_no_token_asks_for_no_program():
+    assert not asks_for("nonsense", program)

@@ -687,3 +687,20 @@ def test_who_meant_a_real_server_is_not_told_that_stock_asyncio_does_this():
     assert "name the real server\n  in explored(network=Network(outside=[...])), or" in text
     assert "as\n  explore_outside." in text
     assert "stock asyncio" not in text
+
+
+def test_a_report_says_what_the_tasks_did_that_were_left(monkeypatch, tmp_path):
+    monkeypatch.setenv("VIRTUALLOOP_REPORT_DIR", str(tmp_path))
+
+    async def waits_for_ever(event):
+        await event.wait()
+
+    async def main():
+        task = asyncio.create_task(waits_for_ever(asyncio.Event()))
+        await asyncio.gather(asyncio.sleep(0.01), asyncio.sleep(0.02))
+        raise KeyError(task.done())
+
+    with pytest.raises(KeyError):
+        explore(main, runs=5)
+    (text,) = [path.read_text() for path in tmp_path.glob("*.txt")]
+    assert "waits_for_ever" in text.split("\n\n", 3)[3].rpartition("\n\n")[2]

@@ -433,3 +433,8 @@ def test_an_anyio_that_has_no_such_part(monkeypatch):
         return True
 
     assert run(main)
+
+
+def test_a_set_that_keeps_its_order_reads_as_a_set():
+    assert repr(KeptOrder()) == "set()"
+    assert repr(KeptOrder(["b", "a"])) == "{'b', 'a'}"
