@@ -1,5 +1,6 @@
 """What a thread waits for, as Linux tells, and whether a child at work ends that."""
 
+import contextlib
 import os
 import select
 import socket
@@ -10,6 +11,7 @@ import time
 
 import pytest
 
+import virtualloop._world.ends
 from virtualloop._world import system
 from virtualloop._world.ends import child_works_for
 from virtualloop._world.parked import State, look_at
@@ -68,10 +70,60 @@ def test_a_child_at_work_counts_if_it_has_the_other_end(wait, has_end):
         with subprocess.Popen(["/bin/sleep", "60"], pass_fds=passed) as child:
             assert system.awaited_by(waiting.thread.native_id) is not None
             assert child_works_for(waiting.thread.native_id) is has_end
-            assert waiting.look() is (State.WORKING if has_end else State.OUTSIDE)
+            assert waiting.look() is (State.WORKING if has_end else State.PARKED)
             child.kill()
         there.send(b"x")
         waiting.thread.join()
+
+
+@contextlib.contextmanager
+def pipe():
+    here, there = os.pipe()
+    try:
+        yield here, there, lambda: os.write(there, b"x")
+    finally:
+        os.close(here)
+        os.close(there)
+
+
+@contextlib.contextmanager
+def connection():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        here = socket.create_connection(server.getsockname())
+        there, _ = server.accept()
+    with here, there:
+        yield here.fileno(), there.fileno(), lambda: there.send(b"x")
+
+
+@pytest.mark.parametrize("ends", [pipe, connection], ids=lambda ends: ends.__name__)
+def test_who_waits_for_this_process_alone_is_parked(ends, monkeypatch):
+    with ends() as (here, there, write):
+        waiting = Waiting(read, here)
+        looks = [waiting.look()]
+        # The system holds back what was written, until the other side has acknowledged what it had before.
+        monkeypatch.setattr(virtualloop._world.ends, "holds_back", lambda fd: fd == there)
+        looks.append(waiting.look())
+        write()
+        waiting.thread.join()
+
+    assert looks == [State.PARKED, State.PARKED if ends is pipe else State.OUTSIDE]
+
+
+def test_a_pipe_that_this_process_cannot_write_to_is_one_to_the_outside():
+    here, there = os.pipe()
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, stdout=there) as child:
+        os.close(there)
+        copy = os.dup(here)
+        while not system.is_child_asleep(child.pid):
+            pass
+        waiting = Waiting(read, here)
+        look = waiting.look()
+        child.stdin.close()
+        waiting.thread.join()
+        os.close(here)
+        os.close(copy)
+
+    assert look is State.OUTSIDE
 
 
 @pytest.mark.parametrize("wait", [lambda child: child.wait(), lambda child: os.waitid(os.P_PID, child.pid, os.WEXITED)])

@@ -679,16 +679,19 @@ def test_explorations_in_two_threads_stay_apart():
 
 def test_a_deadlock_does_not_say_that_no_thread_is_at_work():
     """A thread that is longer in C than anybody would wait for it."""
-    here, there = socket.socketpair()
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def accept():
+        server.accept()[0].close()
 
     async def main():
-        threading.Thread(target=here.recv, args=(1,)).start()
+        threading.Thread(target=accept).start()
         await asyncio.Event().wait()
 
-    with here, there:
+    with server:
         with pytest.warns(RuntimeWarning, match="could move by itself"), pytest.raises(DeadlockError) as caught:
             run(main, thread_patience=0.02)
-        there.send(b"x")
+        socket.create_connection(server.getsockname()).close()
 
     assert "no thread is at work" not in str(caught.value)
     assert "thread 'Thread-" in str(caught.value)
@@ -813,7 +816,7 @@ def test_a_service_that_is_a_child_makes_nobody_busy_who_waits_for_somebody_else
     with here, there, subprocess.Popen(["/bin/sleep", "60"]) as service:
         thread = threading.Thread(target=here.recv, args=(1,))
         thread.start()
-        while look_at(thread, sys._current_frames()[thread.ident]).state is not State.OUTSIDE:
+        while look_at(thread, sys._current_frames()[thread.ident]).state is not State.PARKED:
             pass
         assert run(main, thread_patience=600) == 3600
         there.send(b"x")

@@ -19,7 +19,8 @@ from typing import Any, Protocol
 from virtualloop._world.children import Children
 from virtualloop._world.natives import at_work
 from virtualloop._world.originals import real_time
-from virtualloop._world.segments import holds_back, is_connection, open_descriptors
+from virtualloop._world.segments import holds_back, is_connection
+from virtualloop._world.system import opened
 
 __all__ = ["READ", "WRITE", "Descriptors", "Holder", "Watcher", "number_of"]
 
@@ -227,7 +228,8 @@ class Descriptors:
         return True
 
     def _held_back(self) -> bool:
-        return any(map(is_connection, self._watchers)) and any(map(holds_back, open_descriptors()))
+        # Who writes to a connection need not watch his end of it.
+        return any(map(is_connection, self._watchers)) and any(map(holds_back, opened()))
 
     def close(self) -> None:
         """Watch nothing any more."""

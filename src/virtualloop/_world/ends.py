@@ -15,8 +15,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from virtualloop._world import system
+from virtualloop._world.segments import holds_back
 
-__all__ = ["Ends", "child_works_for", "other_ends"]
+__all__ = ["Ends", "child_works_for", "is_within", "other_ends"]
 
 #: Linux's protocol to ask for sockets by what is known of them, `man 7 sock_diag`: the number among netlink's, the
 #: kinds of message, and the attribute that names a unix socket's peer.
@@ -75,6 +76,24 @@ def child_works_for(native_id: int | None) -> bool:
     return ends.anybody or any(
         ends.are_had_by(each) and not system.is_child_asleep(int(each)) for each in system.descendants("self")
     )
+
+
+def is_within(native_id: int | None) -> bool:
+    """Return whether all that a thread waits for has its other end in this process, and nowhere else."""
+    fds, child = system.awaited_by(native_id) or ([], None)
+    return bool(fds) and child is None and all(map(_ends_here, fds))
+
+
+def _ends_here(fd: int) -> bool:
+    name = system.name_of(fd)
+    if name is None or not name.startswith(("pipe:", "socket:")):
+        return False
+    if name.startswith("pipe:"):
+        return any(each != fd and system.name_of(each) == name and system.is_written(each) for each in system.opened())
+    ends = other_ends([fd])
+    there = [each for each in system.opened() if system.name_of(each) in ends.names]
+    # What the system holds back is on its way.
+    return bool(there) and not any(map(holds_back, there))
 
 
 def _enter(fd: int, name: str, found: _Found) -> None:

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from virtualloop._folders import LIBRARY
 from virtualloop._stock.private import RUN_ONCE
 from virtualloop._world import natives, system
-from virtualloop._world.ends import child_works_for
+from virtualloop._world.ends import child_works_for, is_within
 from virtualloop._world.frameworks import runs_nothing_else
 from virtualloop._world.system import Call
 
@@ -57,7 +57,7 @@ class State(enum.Enum):
     WORKING = "runs code, is about to, or is inside a C function"
     TIMED = "waits, and will go on by itself when its time is up"
     OUTSIDE = "waits for a descriptor or a process, without a time limit"
-    PARKED = "waits in a lock or queue, without a time limit, and nobody has woken it"
+    PARKED = "waits in a lock, a queue, or at an end of this process's, without a time limit, and nobody has woken it"
     PERHAPS = "looks parked; look again at the same place"
 
 
@@ -127,6 +127,8 @@ def look_at(thread: threading.Thread, frame: FrameType) -> Look:
     if child_works_for(thread.native_id) if not between_processes else not system.is_asleep():
         return Look(State.WORKING, mark)
     if between_processes or _is_idle_loop(frame):
+        return Look(State.PARKED, mark)
+    if is_within(thread.native_id) and not natives.at_work():
         return Look(State.PARKED, mark)
     return Look(State.OUTSIDE, mark)
 

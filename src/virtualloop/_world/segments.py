@@ -16,23 +16,12 @@ import sys
 if sys.platform == "linux":
     from fcntl import ioctl
 
-__all__ = ["holds_back", "is_connection", "open_descriptors"]
-
-# Kept from before anyone can forbid it while a loop runs.
-_listdir = os.listdir
+__all__ = ["holds_back", "is_connection"]
 
 #: Asks how much was written and not sent.
 _UNSENT = 0x894B
 #: The size of the head of `struct tcp_info`, and where it says how many segments were not acknowledged.
 _HEAD, _UNACKNOWLEDGED = 28, 24
-
-
-def open_descriptors() -> list[int]:
-    """Return the descriptors that this process has open: who writes to a connection need not watch his end of it."""
-    try:
-        return [int(name) for name in _listdir("/proc/self/fd")]
-    except OSError:
-        return []
 
 
 def is_connection(fd: int) -> bool:

@@ -34,10 +34,12 @@ __all__ = [
     "is_child_asleep",
     "is_dead",
     "is_ending",
+    "is_written",
     "name_of",
     "names_of",
     "native_threads",
     "numbers_told_of",
+    "opened",
     "runs",
     "told_of",
     "turns_of",
@@ -323,6 +325,21 @@ def name_of(fd: int | str, process: str = "self") -> str | None:
     except OSError:
         return None
     return name
+
+
+def opened() -> list[int]:
+    """Return the descriptors that this process has open."""
+    try:
+        return [int(name) for name in _listdir("/proc/self/fd")]
+    except OSError:
+        return []
+
+
+def is_written(fd: int) -> bool:
+    """Return whether a descriptor of this process can be written to."""
+    flags = told_of(fd, "flags")
+    # They are told in octal digits.
+    return flags is not None and flags % 10 & 3 != 0
 
 
 def told_of(fd: int, key: str) -> int | None:
