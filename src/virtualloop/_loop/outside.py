@@ -149,8 +149,11 @@ class LoopOutside:
     def stirs(self) -> bool:
         """Return whether there may be anything to collect or to wait for."""
         loop = self._loop
-        if loop._watched or self._alarm() is not None or (loop._handles_signals() and _children_may_signal()):
+        if loop._watched:
             return True
+        if loop._signals is not None:
+            if self._alarm() is not None or (loop._handles_signals() and _children_may_signal()):
+                return True
         return _thread._count() > 0 if loop._idle_threads is None else loop._idle_threads.anything()
 
     def collect(self, ahead: int | None, beside: int = 0) -> bool:
@@ -163,7 +166,7 @@ class LoopOutside:
         queue = self._polling(beside)
         if loop._watched or _children_may_signal():
             found = loop._descriptors.settle(
-                queue,
+                loop._queue if loop._signals is None else queue,
                 self._seconds_to(ahead),
                 lambda: self._stirring_threads() and self._collect_from_threads(queue, ahead),
             )
