@@ -8,7 +8,10 @@ from __future__ import annotations
 import os
 import threading
 
-__all__ = ["ASYNCIO", "LIBRARY", "PACKAGE"]
+__all__ = ["ASYNCIO", "LIBRARY", "PACKAGE", "names_in"]
+
+#: `os.listdir`, kept from before anyone forbids it while a loop runs (blockbuster does).
+names_in = os.listdir
 
 
 def _folder_of(file: str) -> str:

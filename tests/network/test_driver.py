@@ -202,7 +202,7 @@ def test_the_network_knows_no_loop_and_has_no_circles():
             tree = ast.parse(path.read_text())
             own = {module.split(".")[1] for module in imports(tree) if module.startswith("virtualloop.")}
 
-            assert own <= {"_core", "_errors", "_frames", "network"}, name
+            assert own <= {"_core", "_errors", "_folders", "_frames", "network"}, name
             for node in ast.walk(tree):
                 if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
                     assert not any(isinstance(each, ast.Import | ast.ImportFrom) for each in ast.walk(node)), name

@@ -588,3 +588,20 @@ def test_who_waits_for_a_socket_and_is_cancelled_takes_nothing_away():
         return got
 
     assert run(main) == b"hello"
+
+
+def test_an_address_is_refused_where_folders_must_not_be_listed(monkeypatch):
+    """As blockbuster has it, while a loop runs."""
+
+    def forbidden(*args):
+        raise RuntimeError("Blocking call to os.listdir")
+
+    async def main():
+        monkeypatch.setattr(os, "listdir", forbidden)
+        try:
+            await asyncio.open_connection("127.0.0.1", 4711)
+        finally:
+            monkeypatch.undo()
+
+    with pytest.raises(ConnectionRefusedError):
+        run(main)

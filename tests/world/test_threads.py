@@ -152,6 +152,17 @@ def test_a_cancelled_job_that_has_not_started_never_runs():
     assert ran == []
 
 
+def test_who_goes_from_job_to_job_does_not_poll():
+    async def main():
+        loop = asyncio.get_running_loop()
+        with concurrent.futures.ThreadPoolExecutor(1) as executor:
+            async with asyncio.timeout(60):
+                await asyncio.gather(*(loop.run_in_executor(executor, time.sleep, 0.01) for _ in range(60)))
+        return loop.time()
+
+    assert run(main, thread_patience=0.1) == 0
+
+
 # CPython 3.13 may free a buffer of multiprocessing's before the view of it, and complains; here, not in a later test.
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <_io.BytesIO:pytest.PytestUnraisableExceptionWarning")
 def test_another_executor_and_one_of_processes():

@@ -113,6 +113,11 @@ class Account:
         """Whether it was given up because it sends without a pause."""
         return self._given_up is not None and self.sends > MANY_SENDS
 
+    def begin(self) -> None:
+        """It begins a job: whoever goes from one to the next does not poll, though all may be at the same lines."""
+        if self.waited:
+            self._reset()
+
     def rest(self) -> None:
         """It has parked."""
         if self.waited or self.sends:

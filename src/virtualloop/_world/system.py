@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from virtualloop._folders import names_in
+
 __all__ = [
     "AVAILABLE",
     "Call",
@@ -142,7 +144,7 @@ _LINE = 256
 _ABSOLUTE = 1
 _BY_THE_CALENDAR = 256
 # Kept from before anyone can put these on a virtual clock, or forbid them while a loop runs.
-_open, _get, _close, _listdir = os.open, os.read, os.close, os.listdir
+_open, _get, _close, _listdir = os.open, os.read, os.close, names_in
 _readlink: Any = getattr(os, "readlink", None)
 _pread: Any = getattr(os, "pread", None)
 _clock: Callable[[int], float] = getattr(time, "clock_gettime", float)

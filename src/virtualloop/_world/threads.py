@@ -160,6 +160,7 @@ class Threads:
         number = member.number
         self._job_of[thread] = job
         member.number = job.number
+        member.account.begin()
         job.thread = thread
         try:
             return job.function(*args)
