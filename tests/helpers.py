@@ -111,7 +111,7 @@ class OracleLoop(TaskOwner, asyncio.SelectorEventLoop):
         try:
             super().run_forever()
         finally:
-            sets.end(self)
+            sets.end(())
 
     def close(self):
         sets.finish(self)

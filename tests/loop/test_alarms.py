@@ -252,9 +252,9 @@ def test_an_alarm_at_the_start_or_the_end_of_a_run_leaves_nothing_half_done(wher
     before = signal.signal(signal.SIGALRM, ring)
     done = getattr(drive, name)
 
-    def interrupted(*args):
+    def interrupted(*args, **kwargs):
         signal.raise_signal(signal.SIGALRM)
-        return done(*args)
+        return done(*args, **kwargs)
 
     try:
         with monkeypatch.context() as patch:

@@ -302,7 +302,7 @@ def test_on_this_loop_they_are_ordered_ones():
     assert run(main) == [True] * 3
 
 
-def test_all_tasks_of_a_stopped_loop_are_in_order_until_they_have_ended():
+def test_all_tasks_of_a_stopped_loop_are_in_order_until_it_is_closed():
     stock = asyncio.all_tasks
     with opened() as loop:
         tasks = [loop.create_task(asyncio.sleep(n)) for n in (1, 2, 3)]
@@ -312,7 +312,8 @@ def test_all_tasks_of_a_stopped_loop_are_in_order_until_they_have_ended():
         assert isinstance(left, OrderedSet)
         assert list(left) == tasks[1:]
         loop.run_until_complete(asyncio.gather(*tasks))
-        assert asyncio.all_tasks is stock
+        assert asyncio.all_tasks(loop) == set()
+    assert asyncio.all_tasks is stock
 
 
 def test_what_somebody_has_replaced_stays(monkeypatch):
@@ -416,6 +417,7 @@ def test_what_anyio_makes_keeps_its_order_while_a_loop_runs(monkeypatch, is_load
 
 def test_what_another_anyio_may_do_with_the_name_of_its_sets(monkeypatch):
     module = types.ModuleType(ANYIO)
+    monkeypatch.setitem(sys.modules, "anyio", types.ModuleType("anyio"))
     monkeypatch.setitem(sys.modules, ANYIO, module)
 
     async def main():

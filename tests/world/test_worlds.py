@@ -19,7 +19,7 @@ import pytest
 import virtualloop
 from helpers import LEVELS, run
 from virtualloop import DeadlockError, VirtualLoop
-from virtualloop._world import patience, system
+from virtualloop._world import patience, system, world
 from virtualloop._world.parked import State, look_at
 
 
@@ -395,14 +395,59 @@ def test_what_a_thread_that_was_joined_has_sent_is_there():
     assert run(main) == ["sent", "after"]
 
 
+def replaced():
+    return threading.Thread.start, threading.Thread.join, dict(vars(threading))
+
+
 def test_starting_and_joining_threads_is_left_as_it_was():
-    before = threading.Thread.start, threading.Thread.join
+    before = replaced()
 
     async def main():
-        return threading.Thread.start is not before[0]
+        alone = replaced()
+        threading.Thread(target=int).start()
+        return alone, replaced()
 
-    assert run(main)
-    assert (threading.Thread.start, threading.Thread.join) == before
+    alone, with_a_thread = run(main)
+    assert [there is was for there, was in zip(alone[:2], before[:2], strict=True)] == [True, True]
+    assert alone[2] != before[2]
+    assert with_a_thread[1] is not before[1]
+    assert replaced() == before
+
+
+def test_what_threads_are_started_by_may_be_somebody_elses(monkeypatch):
+    log = []
+
+    def noting(starts, name):
+        def start(function, /, *args, **kwargs):
+            log.append(name)
+            return starts(function, *args, **kwargs)
+
+        return start
+
+    def put_in_front(name):
+        there = vars(threading)[world.STARTS]
+        monkeypatch.setattr(threading, world.STARTS, noting(there, name))
+
+    async def main(name=None):
+        if name is not None:
+            put_in_front(name)
+        thread = threading.Thread(target=time.sleep, args=(0.05,))
+        thread.start()
+        homes.append(world.started_in(thread))
+        await asyncio.sleep(1)
+        return thread.is_alive()
+
+    homes = []
+    put_in_front("older")
+    older = vars(threading)[world.STARTS]
+    assert run(main) is run(lambda: main("newer")) is run(main) is False  # who is in front keeps ours behind him
+    assert log == ["older", "newer", "older", "newer", "older"]
+    monkeypatch.setattr(threading, world.STARTS, older)
+    assert run(main) is False
+    monkeypatch.undo()
+    assert run(main) is False
+    assert None not in homes
+    assert not log[6:]
 
 
 def test_a_thread_that_cannot_be_started():

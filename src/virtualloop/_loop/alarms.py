@@ -13,15 +13,18 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from inspect import unwrap
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from virtualloop._loop.signals import Signals
 
-__all__ = ["Alarm", "heard"]
+__all__ = ["Alarm", "alarm_for", "heard"]
 
 _ALARM = getattr(signal, "SIGALRM", None)  # Windows has none
 _NOBODY = nullcontext(None)
+#: In C: what Python has around it makes enums of numbers, which takes longer than to make a loop.
+_handler_of: Callable[[int], Any] = unwrap(signal.getsignal)
 
 
 def heard(stop: Callable[[], object], *, waits: bool = False) -> AbstractContextManager[Alarm | None]:
@@ -29,11 +32,16 @@ def heard(stop: Callable[[], object], *, waits: bool = False) -> AbstractContext
 
     With `waits` it interrupts nothing until that is switched off.
     """
-    handler = None if _ALARM is None else signal.getsignal(_ALARM)
+    return alarm_for(stop, waits=waits) or _NOBODY
+
+
+def alarm_for(stop: Callable[[], object], *, waits: bool) -> Alarm | None:
+    """Return that context manager; None where there is no handler that could raise."""
+    handler = None if _ALARM is None else _handler_of(_ALARM)
     if not callable(handler) or threading.current_thread() is not threading.main_thread():
-        return _NOBODY
+        return None
     if isinstance(getattr(handler, "__self__", None), Signals):  # a loop's own, which raises nothing
-        return _NOBODY
+        return None
     return Alarm(handler, stop, waits=waits)
 
 

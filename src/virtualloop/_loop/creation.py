@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         def _watch(self) -> Watch | None: ...
         @property
         def _debug(self) -> bool | None: ...
+        def get_debug(self) -> bool: ...
 
 
 __all__ = ["NOT_GIVEN", "TASKS_SPACE", "attended", "by_factory", "by_replacement", "mark_of", "particular", "refused"]
@@ -59,6 +60,8 @@ def particular(
 ) -> asyncio.Task[Any]:
     """Make a task with a name or a context of its own, in debug mode, or of another class than the ordinary one."""
     default = name is None or name is NOT_GIVEN
+    if default and kind is Task and not loop.get_debug():
+        return kind(coro, loop=loop, name=f"Task-{number}", **kwargs)  # type: ignore[arg-type]  # it is one
     task: Any = kind.__new__(kind)
     try:
         if not default or kind is not Task:

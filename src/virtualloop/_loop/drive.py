@@ -10,18 +10,17 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from virtualloop._loop.alarms import Alarm, heard
+from virtualloop._loop.alarms import Alarm, alarm_for
 from virtualloop._loop.outside import LoopOutside
 from virtualloop._stock import sets
 from virtualloop._stock.private import set_running_loop
-from virtualloop._stock.tasks import several_left
 from virtualloop._world.world import enter as enter_world
 from virtualloop._world.world import leave as leave_world
+from virtualloop._world.world import running
 
 if TYPE_CHECKING:
-    import asyncio
     from typing import Protocol
 
     from virtualloop._core.scheduler import Scheduler
@@ -54,14 +53,17 @@ __all__ = ["drive"]
 def drive(loop: Drivable, *, target: int | None = None, until_idle: bool = False) -> bool:
     """Run a loop until stop(), or to the end that is asked for; return whether that was reached."""
     scheduler = loop._scheduler or loop._scheduling()
-    # Around all else: an alarm that interrupts what is below would leave half of it behind.
-    with heard(scheduler.stop, waits=True) as alarm:
-        _drive(loop, scheduler, alarm, target=target, until_idle=until_idle)
+    alarm = alarm_for(scheduler.stop, waits=True)
+    if alarm is None:
+        _drive(loop, scheduler, None, target, until_idle)
+    else:
+        # Around all else: an alarm that interrupts what is below would leave half of it behind.
+        with alarm:
+            _drive(loop, scheduler, alarm, target, until_idle)
     return scheduler.reached_end
 
 
-def _drive(loop: Drivable, scheduler: Scheduler, alarm: Alarm | None, *, target: int | None, until_idle: bool) -> None:
-    as_asyncio = cast("asyncio.AbstractEventLoop", loop)
+def _drive(loop: Drivable, scheduler: Scheduler, alarm: Alarm | None, target: int | None, until_idle: bool) -> None:
     debug = loop.get_debug()
     hooks = sys.get_asyncgen_hooks()
     patches = loop._patches
@@ -71,14 +73,14 @@ def _drive(loop: Drivable, scheduler: Scheduler, alarm: Alarm | None, *, target:
         patches.enter(LoopKeeper(loop))
     loop._thread_id = threading.get_ident()
     outside = LoopOutside(loop)
-    if enter_world(outside):
+    if enter_world(outside, has_threads=loop._idle_threads is not None):
         loop._threads.begin(outside)
     try:
         sets.begin(loop)
         if debug:
             loop._debug_run(enabled=True)
-        sys.set_asyncgen_hooks(firstiter=loop._asyncgen_starts, finalizer=loop._asyncgen_dies)
-        set_running_loop(as_asyncio)
+        sys.set_asyncgen_hooks(loop._asyncgen_starts, loop._asyncgen_dies)
+        set_running_loop(loop)  # type: ignore[arg-type]  # it is one
         if alarm is not None:
             alarm.waits = False
         scheduler.drive(outside, target=target, until_idle=until_idle)
@@ -91,11 +93,7 @@ def _drive(loop: Drivable, scheduler: Scheduler, alarm: Alarm | None, *, target:
         outside.end()
         leave_world()
         set_running_loop(None)
-        sets.end(loop)
-        # asyncio.Runner goes on to cancel the tasks that are left, and one alone has no order.
-        driven = until_idle or target is not None
-        if loop._task_number < 2 or (not driven and not several_left(as_asyncio)):
-            sets.finish(loop)
+        sets.end(running)
         if loop._stopwatch is not None or loop._origin_depth is not None:
             loop._debug_run(enabled=False)
         sys.set_asyncgen_hooks(*hooks)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from virtualloop._loop.handles import handle_of, subject_of
-from virtualloop._stock.tasks import all_tasks, cancel_by_force
+from virtualloop._stock.tasks import all_tasks, any_left, cancel_by_force
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -101,6 +101,8 @@ def restless(loop: Ending, instants: int) -> str:
 
 def left_open(loop: Ending) -> str | None:
     """Return what is open, in words, or None."""
+    if loop._watch is None and loop._network is None and not loop._asyncgens and not any_left():
+        return None
     tasks = all_tasks(_as_asyncio(loop))
     generators = [agen for agen in (loop._asyncgens or {}).values() if agen.ag_frame is not None]
     if not tasks and not generators and loop._watch is None and loop._network is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from virtualloop._core.entries import FIRST
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from virtualloop._report.leaks import Watch
     from virtualloop._world.patches import Patches
     from virtualloop.schedules._choice import Schedule
+    from virtualloop.schedules._random import Random
     from virtualloop.trace import Trace
 
     class Fitted(Protocol):
@@ -60,15 +61,24 @@ if TYPE_CHECKING:
         def _has_own_random(self) -> bool: ...
         def get_debug(self) -> bool: ...
 
+    class Scheduled(Fitted, Protocol):
+        """A loop, as far as its scheduler is made."""
+
+        _lateness: int
+        _replies: bool
+        _spin_limit: int
+        _most_jumps: int
+
 
 __all__ = [
     "Order",
     "be_strict",
     "check_limit",
     "check_order",
+    "drawing",
     "keep_record",
     "patch",
-    "scheduler_at",
+    "scheduler_of",
     "settle_queue",
     "vary",
 ]
@@ -76,10 +86,13 @@ __all__ = [
 Order = Literal["fifo", "timing", "io", "tasks"]
 
 
+_ORDERS = get_args(Order)
+
+
 def check_order(order: str) -> None:
     """Raise ValueError for what is no order."""
-    if order not in get_args(Order):
-        raise ValueError(f"order must be one of {', '.join(get_args(Order))}, not {order!r}")
+    if order not in _ORDERS:
+        raise ValueError(f"order must be one of {', '.join(_ORDERS)}, not {order!r}")
 
 
 def check_limit(limit: object, argument: str) -> None:
@@ -90,13 +103,20 @@ def check_limit(limit: object, argument: str) -> None:
         raise ValueError(f"{argument} must be at least 1, got {limit}")
 
 
+@cache  # an import statement takes as long as all else that a loop is made of
+def drawing() -> tuple[type[Random], Callable[[Schedule], Callable[[int, str], int]]]:
+    """Return the class of schedules that draw, and what makes sure of the answers of any: only some loops need them."""
+    from virtualloop.schedules._answers import answers_of
+    from virtualloop.schedules._random import Random
+
+    return Random, answers_of
+
+
 def vary(loop: Fitted, order: Order, schedule: Schedule) -> None:
     """Let `schedule` decide what may vary at `order`."""
-    from virtualloop.schedules._answers import answers_of
-
     loop._order = order
     loop._schedule = schedule
-    loop._choose = answers_of(schedule)
+    loop._choose = drawing()[1](schedule)
     # Its runs can be had again, so tasks have their places in sets of the program's own as well.
     loop._own_task = NumberedTask
     loop._make_task = attended
@@ -104,8 +124,39 @@ def vary(loop: Fitted, order: Order, schedule: Schedule) -> None:
         _reorder(loop)
 
 
-def scheduler_at(order: Order) -> type[Scheduler]:
-    """Return the class of schedulers at an order."""
+def scheduler_of(loop: Scheduled) -> Scheduler:
+    """Return a new scheduler for a loop."""
+    if loop._order == "fifo":
+        scheduler = Scheduler(
+            clock=loop._clock,
+            timers=loop._timers,
+            ready=loop._ready,
+            queue=loop._queue,
+            choose=loop._choose,
+            spin_limit=loop._spin_limit,
+        )
+    else:
+        settle_queue(loop)
+        scheduler = _scheduler_at(loop._order)(
+            clock=loop._clock,
+            timers=loop._timers,
+            ready=loop._ready,
+            queue=loop._queue,
+            order=loop._order,
+            choose=loop._choose,
+            lateness=loop._lateness,
+            replies=loop._replies,
+            spin_limit=loop._spin_limit,
+        )
+    scheduler.most_jumps = loop._most_jumps
+    if loop._recorder is not None:
+        scheduler.add_instrument(loop._recorder)
+        if scheduler.arrivals is not None:
+            scheduler.arrivals.on_hold, scheduler.arrivals.on_pass = loop._recorder.hold, loop._recorder.passes
+    return scheduler
+
+
+def _scheduler_at(order: Order) -> type[Scheduler]:
     if order != "timing":
         return Scheduler
     from virtualloop._core.punctual import PunctualScheduler

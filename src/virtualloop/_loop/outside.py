@@ -88,18 +88,15 @@ class _Polling:
 class LoopOutside:
     """The outside of a loop that runs."""
 
-    __slots__ = ("_doubted", "_hang", "_loop")
+    __slots__ = ("_doubted", "_hang", "_loop", "crowd")
 
     def __init__(self, loop: Driven) -> None:
         self._loop = loop
+        #: What returns how many threads there are beside the main one: C, because it is called at each jump.
+        self.crowd: Any = _thread._count
         self._hang: Hang | None = None
         #: Whether the threads were looked at once more, and nothing has come of it.
         self._doubted = False
-
-    @property
-    def crowd(self) -> Callable[[], int]:
-        """What returns how many threads there are beside the main one: C, because it is called at each jump."""
-        return _thread._count
 
     # --- as its world knows it ----------------------------------------------------------------------------------------
 

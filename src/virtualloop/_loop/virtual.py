@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, cast
 from virtualloop._core.clock import EPOCH, TICKS_PER_SECOND, Clock, LateClock, span_in_ticks
 from virtualloop._core.events import ExternalEvent
 from virtualloop._core.ready import ReorderingQueue
-from virtualloop._core.scheduler import Scheduler
 from virtualloop._core.spin import JUMP_LIMIT, SPIN_LIMIT
 from virtualloop._core.timers import Timers
 from virtualloop._errors import DeadlockError, LivelockError
@@ -42,7 +41,7 @@ from virtualloop._loop.options import Order, check_limit, check_order
 from virtualloop._loop.replaced import replace_time, restore_time
 from virtualloop._stock import sets
 from virtualloop._stock.handles import Handle, TimerHandle, make_handle
-from virtualloop._stock.private import ThreadSafeHandle, logger, stop_loop_of
+from virtualloop._stock.private import ThreadSafeHandle, get_running_loop, logger, stop_loop_of
 from virtualloop._stock.tasks import STOCK_TASK, WAKEUP_NAME, Task, step_type, wakeup_type, with_own_tasks
 from virtualloop._words import moment
 from virtualloop._world.threads import others
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     import random
     from datetime import datetime
 
+    from virtualloop._core.scheduler import Scheduler
     from virtualloop._loop.conditions import Condition, Conditions
     from virtualloop._loop.inbox import Inbox
     from virtualloop.network import Network
@@ -160,9 +160,7 @@ class VirtualLoop(Services):
         if seed is not None:
             if schedule is not None:
                 raise ValueError("seed and schedule exclude each other: pass schedule=Random(seed) or the seed alone")
-            from virtualloop.schedules._random import Random  # only a loop with a seed draws
-
-            schedule = Random(seed)
+            schedule = options.drawing()[0](seed)
         elif schedule is not None:
             from virtualloop.schedules._replay import terms_of  # as above
 
@@ -472,7 +470,7 @@ class VirtualLoop(Services):
         if TASKS_SPACE["Task"] is not STOCK_TASK:
             return creation.by_replacement(self, coro, name, kwargs)
         self._task_number = number = self._task_number + 1
-        if kwargs or self._debug or (name is not None and name is not NOT_GIVEN):
+        if kwargs or self._debug is not False or (name is not None and name is not NOT_GIVEN):
             return creation.particular(self, Task, number, coro, name, kwargs)
         return Task(coro, loop=self, name=f"Task-{number}")  # type: ignore[arg-type,unused-ignore]  # it says no itself
 
@@ -517,12 +515,19 @@ class VirtualLoop(Services):
         Raises DeadlockError when nothing can run any more and the future is not done.
         """
         __tracebackhide__ = True  # as in run_forever()
-        self._check_closed()
-        self._check_running()
-        if future is NOTHING_TO_DO and (self._scheduler is None or self._scheduler.is_empty()) and not self._queue:
+        if self._closed or self._thread_id is not None or get_running_loop() is not None:
+            self._check_closed()
+            self._check_running()
+        if future is NOTHING_TO_DO and not self._queue and (self._scheduler is None or self._scheduler.is_empty()):
             return None  # Stock asyncio runs two empty turns here, which nobody can tell from none.
-        new_task = not asyncio.isfuture(future)
-        future = self.create_task(future) if type(future) is CoroutineType else asyncio.ensure_future(future, loop=self)
+        kind = type(future)
+        new_task = False
+        # The first two are what ensure_future() comes to, for whatever asyncio.run() gives.
+        if kind is CoroutineType:
+            new_task, future = True, self.create_task(future)
+        elif kind is not Task or future.get_loop() is not self:
+            new_task = not asyncio.isfuture(future)
+            future = asyncio.ensure_future(future, loop=self)
         if new_task:
             future._log_destroy_pending = False
         future.add_done_callback(stop_loop_of)
@@ -547,7 +552,7 @@ class VirtualLoop(Services):
 
     def stop(self) -> None:
         """Stop at the end of this turn: what is queued now still runs."""
-        self._scheduling().stop()
+        (self._scheduler or self._scheduling()).stop()
 
     def close(self) -> None:
         """Drop everything that is pending, and close. Closing twice is fine; closing while running is an error.
@@ -581,14 +586,14 @@ class VirtualLoop(Services):
         if self._patches is not None:
             self._patches.close()
         self._make_task = creation.refused
-        if self._task_number:
-            sets.finish(self)
         if self._recorder is not None:
             self._recorder.end()
-        self._queue.clear()
-        self._timers.clear()
-        if self._scheduler is not None:
+        if self._scheduler is None:
+            self._queue.clear()
+            self._timers.clear()
+        else:
             self._scheduler.clear()
+            sets.finish(self)
 
     def __del__(self, _warn: Any = warnings.warn, _at_exit: Any = sys.is_finalizing) -> None:
         # At the end of the process the modules that this needs may be gone, as is all that could be closed.
@@ -600,23 +605,7 @@ class VirtualLoop(Services):
     def _scheduling(self) -> Scheduler:
         """Return the scheduler, made when it is first needed: most of a short test's loops do without for long."""
         if (scheduler := self._scheduler) is None:
-            options.settle_queue(self)
-            scheduler = self._scheduler = options.scheduler_at(self._order)(
-                clock=self._clock,
-                timers=self._timers,
-                ready=self._ready,
-                queue=self._queue,
-                order=self._order,
-                choose=self._choose,
-                lateness=self._lateness,
-                replies=self._replies,
-                spin_limit=self._spin_limit,
-            )
-            scheduler.most_jumps = self._most_jumps
-            if self._recorder is not None:
-                scheduler.add_instrument(self._recorder)
-                if scheduler.arrivals is not None:
-                    scheduler.arrivals.on_hold, scheduler.arrivals.on_pass = self._recorder.hold, self._recorder.passes
+            scheduler = self._scheduler = options.scheduler_of(self)
         return scheduler
 
     def _post(self, tick: int, event: ExternalEvent) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
 from asyncio import selector_events
 from typing import Any, NamedTuple
 
@@ -37,9 +39,20 @@ def logger() -> logging.Logger:
     return asyncio.base_events.logger  # type: ignore[attr-defined,no-any-return]  # not in the stub
 
 
+_is_debug_mode: Any = asyncio.coroutines._is_debug_mode  # type: ignore[attr-defined]  # not in the stub
+_asks = os.environ.encodekey("PYTHONASYNCIODEBUG")
+_by_itself = sys.flags.dev_mode
+
+
 def is_debug_mode() -> bool:
-    """Return whether the environment asks for debug mode; asyncio's own function, which its tests replace."""
-    return asyncio.coroutines._is_debug_mode()  # type: ignore[attr-defined,no-any-return]  # not in the stub
+    """Return whether the environment asks for debug mode; asyncio's own function, which its tests replace.
+
+    A mapping of the environment takes long to say that it has not got something.
+    """
+    asked = asyncio.coroutines._is_debug_mode  # type: ignore[attr-defined]  # not in the stub
+    if asked is _is_debug_mode and not _by_itself and _asks not in getattr(os.environ, "_data", (_asks,)):
+        return False
+    return asked()  # type: ignore[no-any-return]  # as above
 
 
 #: The code of a stock loop's turn: in its frame such a loop waits for what comes next.
@@ -217,6 +230,11 @@ ATTRIBUTES = {
         _is_owned="what its wait() is made of, for one whose limit is on a world's clock",
         _release_save="as _is_owned",
         _acquire_restore="as _is_owned",
+    ),
+    "os.environ": _owner("environ", _data="what the environment has; the mapping takes long to say that it has not"),
+    "threading": _owner(
+        "threading",
+        _start_joinable_thread="what it starts threads by since Python 3.13, to note who starts whom",
     ),
     "threading.Thread": _owner(
         "thread",

@@ -6,8 +6,8 @@ it does. Knows nothing of the loop beyond who runs, and changes nobody's class.
 asyncio's code says `set`, which is the builtin because its modules have no global of that name. While a loop of ours
 runs, they have: a function that returns an ordered set to whoever runs on such a loop, and a plain one to others. The
 name is there from the start of the first loop that runs, in whatever thread, to the end of the last. `all_tasks` is
-another matter: asyncio.Runner asks for what it cancels when its loop has stopped. So it stands in as long as a stopped
-loop has tasks left, too.
+another matter: asyncio.Runner asks for what it cancels when its loop has stopped. So it stands in until all loops that
+have run are closed.
 
 An ordered set is a set in all that it does. It is gone through in the order of its members' numbers, which tasks have
 from their creation, and futures from their first appearance in such a set. What takes no number (a coroutine) comes
@@ -25,12 +25,12 @@ import contextlib
 import functools
 import importlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from operator import attrgetter
 from typing import Any
 
 from virtualloop._stock.private import get_running_loop
-from virtualloop._stock.tasks import is_ours, number_future, number_tasks
+from virtualloop._stock.tasks import any_left, is_ours, number_future, number_tasks
 
 __all__ = ["OrderedSet", "begin", "end", "finish"]
 
@@ -231,6 +231,8 @@ _stock_all_tasks: Any = asyncio.all_tasks
 
 @functools.wraps(_stock_all_tasks)
 def _all_tasks(loop: asyncio.AbstractEventLoop | None = None) -> builtins.set[asyncio.Task[Any]]:
+    if loop is not None and not any_left() and is_ours(loop) and not loop.is_running():
+        return builtins.set()  # as mostly where asyncio.run() asks for what it cancels
     tasks: builtins.set[asyncio.Task[Any]] = _stock_all_tasks(loop)
     return OrderedSet(tasks) if is_ours(get_running_loop() if loop is None else loop) else tasks
 
@@ -238,48 +240,51 @@ def _all_tasks(loop: asyncio.AbstractEventLoop | None = None) -> builtins.set[as
 # The modules that make sets of tasks, or have all_tasks(). staggered is left out, where all tasks are the loop's.
 _tasks, _groups, _asyncio = asyncio.tasks.__dict__, asyncio.taskgroups.__dict__, asyncio.__dict__
 
-# The loops that run, and those that run or have tasks left, by id. There is no lock, since each run of a loop would pay
-# for it: who comes writes the names, and who leaves as the last looks again whether anybody has come meanwhile.
-_running: dict[int, None] = {}
-_unfinished: dict[int, None] = {}
+# The loops that have run and are open, by id. There is no lock, since each run of a loop would pay for it: who comes
+# writes the names, and who leaves as the last looks again whether anybody has come meanwhile.
+_open: dict[int, None] = {}
 
 
 def begin(loop: object) -> None:
     """A loop begins to run: replace the names."""
-    _running[id(loop)] = _unfinished[id(loop)] = None
     _replace_set()
+    _open[id(loop)] = None
     _replace_all_tasks()
 
 
-def end(loop: object) -> None:
-    """A loop has stopped, and may have tasks left: put back the name `set`, if it was the last that ran."""
-    _running.pop(id(loop), None)
-    if not _running:
-        for names in (_tasks, _groups, _anyio()):
-            names.pop("set", None)
-        if _running:
+def end(running: Sized) -> None:
+    """A loop has stopped: put back the name `set`, if no others are `running`."""
+    if not running:
+        _tasks.pop("set", None)
+        _groups.pop("set", None)
+        if "anyio" in sys.modules:
+            _anyio().pop("set", None)
+        if running:
             _replace_set()
 
 
 def finish(loop: object) -> None:
-    """A loop that has stopped has no tasks left: put back the name `all_tasks`, if it was the last. Twice is fine."""
-    if _unfinished.pop(id(loop), 0) is None and not _unfinished:
-        for names in (_tasks, _asyncio):
-            if names["all_tasks"] is _all_tasks:
-                names["all_tasks"] = _stock_all_tasks
-        if _unfinished:
+    """A loop has closed: put back the name `all_tasks`, if it was the last that had run. Twice is fine."""
+    _open.pop(id(loop), None)
+    if not _open:
+        if _tasks["all_tasks"] is _all_tasks:
+            _tasks["all_tasks"] = _stock_all_tasks
+        if _asyncio["all_tasks"] is _all_tasks:
+            _asyncio["all_tasks"] = _stock_all_tasks
+        if _open:
             _replace_all_tasks()
 
 
 def _replace_set() -> None:
     _tasks["set"] = _groups["set"] = _set
-    _anyio()["set"] = _KeptSet
+    if "anyio" in sys.modules:
+        _anyio()["set"] = _KeptSet
 
 
 def _anyio() -> dict[str, Any]:
     """Return the names of anyio's module for asyncio, which anyio loads when it is first asked for anything."""
     module = sys.modules.get(ANYIO)
-    if module is None and "anyio" in sys.modules:
+    if module is None:
         with contextlib.suppress(ImportError):  # another anyio than we know
             module = importlib.import_module(ANYIO)
     return {} if module is None else module.__dict__

@@ -32,6 +32,7 @@ __all__ = [
     "TracedTask",
     "adopt",
     "all_tasks",
+    "any_left",
     "cancel_by_force",
     "is_default_name",
     "is_first_step",
@@ -40,7 +41,6 @@ __all__ = [
     "number_future",
     "number_of",
     "number_tasks",
-    "several_left",
     "step_type",
     "wakeup_type",
     "with_own_tasks",
@@ -283,19 +283,20 @@ def cancel_by_force(task: asyncio.Task[Any], awaited: asyncio.Future[Any]) -> No
 # --- what is left -----------------------------------------------------------------------------------------------------
 
 
-def _alive() -> int:
-    """Return how many tasks there may be in the process that have not ended; much cheaper than to look for them."""
-    if sys.version_info >= (3, 14):
-        return 2  # A look costs little there.
-    known = asyncio.tasks._all_tasks if sys.version_info < (3, 12) else asyncio.tasks._scheduled_tasks  # type: ignore[attr-defined,unused-ignore]  # not in the stub
-    return len(known.data)
+if sys.version_info >= (3, 14):
+
+    def any_left() -> bool:
+        """Return True: to look costs little here."""
+        return True
+
+else:
+    _known = asyncio.tasks._all_tasks if sys.version_info < (3, 12) else asyncio.tasks._scheduled_tasks  # type: ignore[attr-defined,unused-ignore]  # not in the stub
+
+    def any_left() -> bool:
+        """Return whether there may be tasks in the process that have not ended; much cheaper than to look for them."""
+        return bool(_known.data)
 
 
 def all_tasks(loop: asyncio.AbstractEventLoop) -> set[asyncio.Task[Any]]:
     """Return asyncio.all_tasks(loop), at a tenth of its cost where no task is alive at all, as after asyncio.run()."""
-    return asyncio.all_tasks(loop) if _alive() else set()
-
-
-def several_left(loop: asyncio.AbstractEventLoop) -> bool:
-    """Return whether more than one task of a loop has not ended."""
-    return _alive() > 1 and len(asyncio.all_tasks(loop)) > 1
+    return asyncio.all_tasks(loop) if any_left() else set()

@@ -16,7 +16,20 @@ from typing import Any
 
 from virtualloop._world.originals import Originals
 
-__all__ = ["Share", "at_end", "enter", "leave", "not_at_end", "pairs", "share_here", "share_of"]
+__all__ = [
+    "ORDINARY",
+    "Share",
+    "at_end",
+    "enter",
+    "is_ordinary",
+    "leave",
+    "not_at_end",
+    "ordinary",
+    "pairs",
+    "share_here",
+    "share_of",
+    "start_thread",
+]
 
 
 class Share:
@@ -120,6 +133,28 @@ def _in_world(function: Any) -> Any:
     if share is None or not callable(function):
         return function
     return functools.partial(share.of_a_thread().run, function)
+
+
+#: What `threading` starts threads by.
+_STARTS = NAMES[-1] if hasattr(_thread, NAMES[-1]) else NAMES[0]
+ORDINARY: Any = getattr(_real, _STARTS)
+_thread_names = vars(_thread)
+
+
+def start_thread(function: Any, /, *args: Any, **kwargs: Any) -> Any:
+    """Start a thread by what `threading` starts threads by; one that a world's thread starts belongs to that world."""
+    return ORDINARY(_in_world(function), *args, **kwargs)
+
+
+def is_ordinary(function: object) -> bool:
+    """Return whether that is what `threading` starts threads by, or what stands in for it."""
+    return function is ORDINARY or getattr(function, "__self__", None) is _stand_ins
+
+
+def ordinary() -> Any:
+    """Return that function, or what stands in for it if that is in place."""
+    there = _thread_names[_STARTS]
+    return there if there is ORDINARY or is_ordinary(there) else ORDINARY
 
 
 def pairs() -> list[tuple[object, object]]:

@@ -4,9 +4,9 @@ Owns the membership. Knows nothing of callbacks and clocks, and judges nobody.
 
 A world is the loop, the threads started by code that runs in it (and by those), the loops that run in those threads,
 and, where the loop itself runs in a thread, the thread that started that one: a synchronous test with a portal. Who
-starts a thread is known only where that happens, so while a VirtualLoop runs `Thread.start` notes it, and `Thread.join`
-tells the loop in whose thread it is called: what a thread that was joined has sent is there at that moment, as on a
-stock loop. Both methods are given back when the last loop stops.
+starts a thread is known only where that happens, so while a VirtualLoop runs, what `threading` starts threads by notes
+it. And once there are threads, `Thread.join` tells the loop in whose thread it is called: what a thread that was joined
+has sent is there at that moment, as on a stock loop. Both are given back when the last loop stops.
 
 Three questions are asked about a thread, and have three answers:
 
@@ -28,17 +28,20 @@ any other                  no                        no; before a deadlock is   
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 import threading
+from _thread import get_ident
 from collections.abc import Callable, Sized
 from itertools import count
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary, WeakSet, ref
 
 from virtualloop._core.clock import Clock
 from virtualloop._world.patience import Account
+from virtualloop._world.shares import ORDINARY, is_ordinary, ordinary, start_thread
 
 __all__ = [
     "Driven",
@@ -52,6 +55,7 @@ __all__ = [
     "is_homeless",
     "leave",
     "move_out",
+    "running",
     "running_in",
     "runs_a_loop",
     "settle_in",
@@ -175,30 +179,47 @@ _homes: WeakKeyDictionary[threading.Thread, ref[World]] = WeakKeyDictionary()
 _strangers: WeakSet[threading.Thread] = WeakSet()
 #: The loops that run, by the thread that each runs in, the innermost last.
 _running: dict[int, list[Driven]] = {}
+#: As others know it: empty where no loop runs.
+running: Sized = _running
 _lock = threading.RLock()
 _main = threading.main_thread().ident
 
 
-def enter(loop: Driven) -> bool:
+# There is no lock around the next two, since each drive would pay for it: who comes replaces, and who leaves as the
+# last looks again whether anybody has come meanwhile.
+
+
+def enter(loop: Driven, *, has_threads: bool) -> bool:
     """`loop` begins to run in this thread. Return whether it may have to share its world."""
-    ident = threading.get_ident()
-    with _lock:
-        if not _running:
-            _hook()
-        _running.setdefault(ident, []).append(loop)
-    return ident != _main or len(_homes) > 0
+    ident = get_ident()
+    loops = _running.get(ident)
+    if loops is None:
+        _running[ident] = [loop]
+    else:
+        loops.append(loop)
+    there = _threading[STARTS]
+    if there is ORDINARY and _before.starts is None:
+        _threading[STARTS] = start
+    elif there is not start:
+        _hook_start()
+    # Whom nobody has started nobody joins.
+    if has_threads or _thread._count():
+        _hook_join()
+    return ident != _main or bool(_homes.data)  # type: ignore[attr-defined]  # not in the stub
 
 
 def leave() -> None:
     """The loop that has begun last in this thread stops."""
-    ident = threading.get_ident()
-    with _lock:
-        loops = _running[ident]
-        loops.pop()
-        if not loops:
-            del _running[ident]
-            if not _running:
-                _unhook()
+    ident = get_ident()
+    loops = _running[ident]
+    loops.pop()
+    if not loops:
+        del _running[ident]
+        if not _running:
+            _unhook()
+            if _running:
+                _hook_start()
+                _hook_join()
 
 
 def exclusively(make: Callable[[], _T]) -> _T:
@@ -243,30 +264,30 @@ def move_out(thread: threading.Thread) -> None:
 
 def running_in(world: World) -> list[Driven]:
     """Return the loops of a world that run, those that another one has started within its own step left out."""
-    with _lock:
-        innermost = [loops[-1] for loops in _running.values()]
-    return [loop for loop in innermost if loop.threads.world is world]
+    return [loop for _, loop in _innermost() if loop.threads.world is world]
+
+
+def _innermost() -> list[tuple[int, Driven]]:
+    """Return the thread and the loop that runs in it, of each; one that just stops is left out."""
+    return [(ident, loop) for ident, loops in list(_running.items()) for loop in loops[-1:]]
 
 
 def driven(threads: Threads) -> tuple[Driven, threading.Thread] | None:
     """Return the loop that these are the threads of, if it runs, and the thread that it runs in."""
-    with _lock:
-        idents = {ident: loops[-1] for ident, loops in _running.items() if loops[-1].threads is threads}
+    idents = {ident: loop for ident, loop in _innermost() if loop.threads is threads}
     return next(((idents[t.ident], t) for t in threading.enumerate() if t.ident in idents), None)
 
 
 def threads_of_loops(world: World) -> list[threading.Thread]:
     """Return the threads in which the loops of a world run."""
-    with _lock:
-        idents = {ident for ident, loops in _running.items() if loops[-1].threads.world is world}
+    idents = {ident for ident, loop in _innermost() if loop.threads.world is world}
     return [thread for thread in threading.enumerate() if thread.ident in idents]
 
 
 def at_home_elsewhere(world: World) -> set[threading.Thread]:
     """Return the threads that belong to other worlds."""
     elsewhere = {thread for thread, home in list(_homes.items()) if home() is not world}
-    with _lock:
-        idents = {ident for ident, loops in _running.items() if loops[-1].threads.world is not world}
+    idents = {ident for ident, loop in _innermost() if loop.threads.world is not world}
     return elsewhere | {thread for thread in threading.enumerate() if thread.ident in idents}
 
 
@@ -284,50 +305,77 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-# --- the two methods that are replaced while a loop runs --------------------------------------------------------------
+# --- what is replaced while a loop runs -------------------------------------------------------------------------------
 
-_start = threading.Thread.start
-_join = threading.Thread.join
-#: Whether ours are in use. Somebody may put his own in front, and so keep them there: where no loop runs they do
-#: nothing.
-_hooked = {"start": False, "join": False}
+#: What `threading` starts threads by: a name among its globals, because a class whose method is replaced forgets what
+#: Python has learnt of it, at each drive. It is another one since Python 3.13.
+STARTS = "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
+_threading: dict[str, Any] = threading.__dict__
+_stock_join = threading.Thread.join
 
 
-def _hook() -> None:
-    global _start, _join
-    if not _hooked["start"]:
-        _start, threading.Thread.start = threading.Thread.start, start  # type: ignore[method-assign]  # see above
-    if not _hooked["join"]:
-        _join, threading.Thread.join = threading.Thread.join, join  # type: ignore[method-assign]  # see above
-    _hooked["start"] = _hooked["join"] = True
+class Before(SimpleNamespace):
+    """What stood where ours stand while a loop runs."""
+
+    #: What somebody else had put in the place of what starts threads; and whether somebody has put his own in front of
+    #: ours, and so keeps it there: where no loop runs it does nothing.
+    starts: Callable[..., Any] | None = None
+    is_behind = False
+    #: `Thread.join`, as long as ours is in use, or kept as above.
+    join: Callable[..., None] | None = None
+
+
+_before = Before()
+
+
+def _hook_start() -> None:
+    there = _threading[STARTS]
+    # Ours is not behind either of the first two.
+    if is_ordinary(there) or there is _before.starts or not _before.is_behind:
+        _before.starts = None if is_ordinary(there) else there
+        _before.is_behind = False
+        _threading[STARTS] = start
+
+
+def _hook_join() -> None:
+    with _lock:
+        if _before.join is None:
+            _before.join, threading.Thread.join = threading.Thread.join, join  # type: ignore[method-assign]  # see above
 
 
 def _unhook() -> None:
-    if threading.Thread.start is start:
-        threading.Thread.start = _start  # type: ignore[method-assign]  # as it was
-        _hooked["start"] = False
-    if threading.Thread.join is join:
-        threading.Thread.join = _join  # type: ignore[method-assign]  # as it was
-        _hooked["join"] = False
+    if _threading[STARTS] is start:
+        _threading[STARTS] = _before.starts or ordinary()
+    else:
+        _before.is_behind = True
+    if _before.join is not None:
+        with _lock:
+            if _before.join is not None and threading.Thread.join is join:
+                threading.Thread.join, _before.join = _before.join, None  # type: ignore[method-assign]  # as it was
 
 
-def start(self: threading.Thread) -> None:
-    """Thread.start(), which notes to which world the new thread belongs."""
-    world = home_of(threading.current_thread()) if _running else None
+def start(function: Any, /, *args: Any, **kwargs: Any) -> Any:
+    """Start a thread; note to which world it belongs."""
+    thread = getattr(function, "__self__", None)  # its method, if `threading` calls
+    if not _running or not isinstance(thread, threading.Thread):
+        return (_before.starts or start_thread)(function, *args, **kwargs)
+    _hook_join()
+    if not _running:  # the last has stopped meanwhile
+        _unhook()
+    world = home_of(threading.current_thread())
     if world is None:
-        if _running:
-            _strangers.add(self)
-        return _start(self)
-    world.adopt(self)
-    settle_in(self, world)
-    loops = _running.get(threading.get_ident())
+        _strangers.add(thread)
+        return (_before.starts or start_thread)(function, *args, **kwargs)
+    world.adopt(thread)
+    settle_in(thread, world)
+    loops = _running.get(get_ident())
     if loops:
         loops[-1].thread_started()
     try:
-        return _start(self)
+        return (_before.starts or start_thread)(function, *args, **kwargs)
     except BaseException:
-        if self.ident is None:
-            world.drop(self)
+        if thread.ident is None:
+            world.drop(thread)
         raise
 
 
@@ -338,7 +386,7 @@ join_within: Callable[[threading.Thread, float, FrameType], bool] | None = None
 def join(self: threading.Thread, timeout: float | None = None) -> None:
     """Thread.join(), which tells the loop in whose step it is called that the thread has ended."""
     if timeout is None or join_within is None or not join_within(self, timeout, sys._getframe(1)):
-        _join(self, timeout)
-    loops = _running.get(threading.get_ident())
+        (_before.join or _stock_join)(self, timeout)
+    loops = _running.get(get_ident())
     if loops and not self.is_alive():
         loops[-1].take_from(self)
