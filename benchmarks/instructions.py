@@ -151,9 +151,9 @@ def measure_half(half, only):
 def counts(only=""):
     """Return millions of instructions by cell, (name, loop)."""
     with tempfile.TemporaryDirectory() as folder:
-        halves = [_start(half, only, folder) for half in (0, 1) if cells(half, only)]
+        processes = {half: _start(half, only, folder) for half in (0, 1) if cells(half, only)}
         found = {}
-        for half, process in zip((0, 1), halves, strict=False):
+        for half, process in processes.items():
             _, said = process.communicate()
             profiles = sorted(Path(folder).glob(f"{half}.*"), key=lambda path: int(path.suffix[1:]))
             totals = [int(re.search(r"^totals: (\d+)", path.read_text(), re.MULTILINE)[1]) for path in profiles]

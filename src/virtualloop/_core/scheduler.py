@@ -159,11 +159,11 @@ class Scheduler:
 
     def __init__(
         self,
-        *,
         clock: Clock,
         timers: Timers,
         ready: Any,
         queue: Any,
+        *,
         order: str = "fifo",
         choose: Callable[[int, str], int],
         lateness: int = 0,
@@ -333,7 +333,7 @@ class Scheduler:
         sources = self._sources
         outside = self.outside
         assert outside is not None
-        failed, crowd = outside.failed, outside.crowd
+        crowd = outside.crowd
         jumps, most_jumps = self._jumps, self.most_jumps
         spin = self.spin
         turns = 0
@@ -396,7 +396,7 @@ class Scheduler:
                     self._jumps = jumps
                     raise
                 except BaseException as exc:
-                    failed(exc, entry)
+                    outside.failed(exc, entry)
             # Nothing that has run may live on in these while the loop goes on to something else.
             entry = context = callback = argument = None
             if self.leave:

@@ -128,20 +128,15 @@ def scheduler_of(loop: Scheduled) -> Scheduler:
     """Return a new scheduler for a loop."""
     if loop._order == "fifo":
         scheduler = Scheduler(
-            clock=loop._clock,
-            timers=loop._timers,
-            ready=loop._ready,
-            queue=loop._queue,
-            choose=loop._choose,
-            spin_limit=loop._spin_limit,
+            loop._clock, loop._timers, loop._ready, loop._queue, choose=loop._choose, spin_limit=loop._spin_limit
         )
     else:
         settle_queue(loop)
         scheduler = _scheduler_at(loop._order)(
-            clock=loop._clock,
-            timers=loop._timers,
-            ready=loop._ready,
-            queue=loop._queue,
+            loop._clock,
+            loop._timers,
+            loop._ready,
+            loop._queue,
             order=loop._order,
             choose=loop._choose,
             lateness=loop._lateness,

@@ -68,20 +68,22 @@ class Random:
         loop = VirtualLoop(schedule=Random(7))      # what VirtualLoop(seed=7) does
     """
 
+    # What all have in common at first stands here, and not in __init__, where it would cost each loop with a seed.
+    _was_late = False
+    # None until the rates are drawn.
+    _task_rate: float | None = None
+    # In a crowd: questions to be answered with 0 before the next draw.
+    _skip = 0
+    # Only order "timing" asks for these: how many callbacks are fast enough before one is not; and the rates.
+    _fast = 0.0
+    _slow_rate = _apart_rate = -1.0
+    _user: random.Random | None = None
+    _network: random.Random | None = None
+
     def __init__(self, seed: int | random.Random) -> None:
-        if isinstance(seed, bool) or not isinstance(seed, int | random.Random):
+        if type(seed) is not int and (isinstance(seed, bool) or not isinstance(seed, int | random.Random)):
             raise TypeError(f"seed must be an integer or a random.Random, not {seed!r}")
         self.seed = seed
-        self._was_late = False
-        # None until the rates are drawn.
-        self._task_rate: float | None = None
-        # In a crowd: questions to be answered with 0 before the next draw.
-        self._skip = 0
-        # Only order "timing" asks for these: how many callbacks are fast enough before one is not; and the rates.
-        self._fast = 0.0
-        self._slow_rate = self._apart_rate = -1.0
-        self._user: random.Random | None = None
-        self._network: random.Random | None = None
 
     @property
     def keeps_task_order(self) -> bool:
@@ -97,6 +99,8 @@ class Random:
 
     def _draw_rates(self) -> None:
         self._order = draw = self._stream("order").random  # type: ignore[method-assign]  # from now on
+        # Python finds faster what each has of its own.
+        self._was_late, self._skip, self._fast = False, 0, 0.0
         low, high = TURNS_RATES
         self._turns_rate = low + (high - low) * draw()
         low, high = HOLD_RATES
