@@ -233,6 +233,10 @@ def test_debug_mode_comes_from_the_environment(monkeypatch):
     with opened() as loop:
         assert loop.get_debug()
         loop.run_until_complete(asyncio.sleep(1))
+    with opened() as loop:  # which finds out by making a task
+        task = loop.create_task(asyncio.sleep(1))
+        assert task._source_traceback[-1].filename == __file__
+        loop.run_until_complete(task)
     monkeypatch.delenv("PYTHONASYNCIODEBUG")
     with opened() as loop:
         assert loop.get_debug() == sys.flags.dev_mode
