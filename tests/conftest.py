@@ -7,12 +7,15 @@ the interpreter, cannot be ended by anything gentler. Tests that need long are m
 import faulthandler
 import gc
 import os
+import signal
 
 import hypothesis
 import pytest
 
 # What fails here fails on purpose.
 os.environ["VIRTUALLOOP_KEEP"] = ""
+# Some tests press Control-C, which a job in the background of a shell begins with ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Seconds that a test may take, and one that is marked slow: a hundred times what they take on an idle machine. Where
 #: something watches each line or call (coverage, mutations), SLOWED_DOWN says how many times as long.
