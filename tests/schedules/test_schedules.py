@@ -1,5 +1,6 @@
 import itertools
 import random
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -330,6 +331,32 @@ def test_exhaustive_follows_a_program_that_asks_more():
         return tuple(schedule.choose(2, "hold") for _ in range(1 + schedule.choose(3, "user")))
 
     assert len([program(schedule) for schedule in Exhaustive()]) == 2 + 4 + 8
+
+
+def test_exhaustive_keeps_little_of_what_was_asked():
+    """However many questions a run has: runs of one program mostly are asked the same."""
+
+    def kept(questions):
+        search = Exhaustive(deviations=2)
+        tracemalloc.start()
+        for schedule in search:
+            for _ in range(questions):
+                schedule.choose(2, "user")
+            if search.level == 2:
+                break
+        size, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return size / questions
+
+    assert kept(200) < 2 * kept(50)
+
+
+def test_exhaustive_goes_on_where_it_was_left():
+    search = Exhaustive()
+    runs = [three_bits(next(iter(search))) for _ in range(8)]
+
+    assert runs == [three_bits(schedule) for schedule in Exhaustive()]
+    assert list(search) == []
 
 
 def test_exhaustive_finds_out_a_program_that_is_not_the_same_each_time():
