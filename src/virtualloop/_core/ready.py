@@ -66,8 +66,8 @@ class ReorderingQueue:
 
     def settle(self) -> None:
         """Let those who joined change places, one after the other."""
-        items = self.items
-        seen = self.seen
+        items, choose = self.items, self.choose
+        loose, seen = self.loose, self.seen
         # Each is put back before it is asked about, so that its place is at the end, where a deque is quickly read.
         joined = [items.pop() for _ in range(len(items) - seen)]
         try:
@@ -75,16 +75,17 @@ class ReorderingQueue:
                 item = joined.pop()
                 items.append(item)
                 place = seen
-                if seen > self.loose:
-                    k = self.choose(seen - self.loose + 1, "task")
-                    if k:
+                if seen > loose:
+                    self.loose, self.seen = loose, seen  # whoever is asked may look
+                    if k := choose(seen - loose + 1, "task"):
                         place = seen - k
                         items[seen] = items[place]
                         items[place] = item
                 if type(item) is not tuple or item[2] is FIRST:
-                    self.loose = place + 1
-                self.seen = seen = seen + 1
+                    loose = place + 1
+                seen += 1
         finally:
+            self.loose, self.seen = loose, seen
             items.extend(reversed(joined))
 
     def clear(self) -> None:
