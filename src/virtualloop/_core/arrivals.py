@@ -279,7 +279,7 @@ class Arrivals:
             if names is not None:
                 first = sum(name[0] == tick for name in names.values())
                 names.update((id(event), (tick, first + k, event)) for k, event in enumerate(events))
-        if (held and held[0][0] + lateness <= now) or by_turns:
+        if by_turns or (held and held[0][0] + lateness <= now):
             self._deliver_overdue(now)
         if ready:
             # select() looks at every turn, so what is late may arrive at any of them, while callbacks run as well.
@@ -353,6 +353,8 @@ class Arrivals:
 
     def _deliver_overdue(self, now: int) -> None:
         """Let those arrive whose lateness has ended, by tick."""
+        if not any(late[0][0] + self.lateness <= now for late in (self.held, *self.by_turns.values()) if late):
+            return
         end = (now - self.lateness + 1,)
         overdue: list[_Late] = []
         for late in (self.held, *self.by_turns.values()):

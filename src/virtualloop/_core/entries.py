@@ -32,7 +32,15 @@ def run(entry: Any) -> None:
         return
     callback = entry._callback
     if callback is not None:
-        entry._context.run(callback, *(entry._args or ()))
+        args = entry._args
+        if not args:
+            entry._context.run(callback)
+        elif len(args) == 1:
+            entry._context.run(callback, args[0])
+        elif len(args) == 2:
+            entry._context.run(callback, args[0], args[1])
+        else:
+            entry._context.run(callback, *args)
 
 
 def is_wakeup(entry: Any) -> bool:

@@ -235,6 +235,8 @@ class PunctualScheduler(Scheduler):
                                 entry._context.run(callback)
                             elif len(argument) == 1:
                                 entry._context.run(callback, argument[0])
+                            elif len(argument) == 2:  # as what ends a sleep has
+                                entry._context.run(callback, argument[0], argument[1])
                             else:
                                 entry._context.run(callback, *argument)
                 except (SystemExit, KeyboardInterrupt):

@@ -293,6 +293,8 @@ class Recorder:
                     handle._context.run(callback)
                 elif len(args) == 1:
                     handle._context.run(callback, args[0])
+                elif len(args) == 2:
+                    handle._context.run(callback, args[0], args[1])
                 else:
                     handle._context.run(callback, *args)
         except (SystemExit, KeyboardInterrupt, PropertyError):

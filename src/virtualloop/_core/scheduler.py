@@ -329,8 +329,7 @@ class Scheduler:
         by_tick = timers.by_tick
         arrivals = self.arrivals
         late: Any = arrivals or NOTHING_LATE
-        held, by_turns = late.held, late.by_turns
-        sources = self._sources
+        held, by_turns, sources = late.held, late.by_turns, self._sources
         outside = self.outside
         assert outside is not None
         crowd = outside.crowd
@@ -390,6 +389,8 @@ class Scheduler:
                                 entry._context.run(callback)
                             elif len(argument) == 1:
                                 entry._context.run(callback, argument[0])
+                            elif len(argument) == 2:  # as what ends a sleep has
+                                entry._context.run(callback, argument[0], argument[1])
                             else:
                                 entry._context.run(callback, *argument)
                 except (SystemExit, KeyboardInterrupt):
@@ -473,6 +474,8 @@ class Scheduler:
                                     entry._context.run(callback)
                                 elif len(argument) == 1:
                                     entry._context.run(callback, argument[0])
+                                elif len(argument) == 2:  # as what ends a sleep has
+                                    entry._context.run(callback, argument[0], argument[1])
                                 else:
                                     entry._context.run(callback, *argument)
                     except (SystemExit, KeyboardInterrupt):
@@ -545,12 +548,15 @@ class Scheduler:
 
     def _begin_turn(self) -> bool:
         """Queue what arrives now; return whether there was nothing else to do."""
+        arrivals = self.arrivals
+        if arrivals is not None and self._ready and not self._sources and self.settling is None:
+            arrivals.begin_turn(None, leaving=self.leave)
+            return False
         for source in self._sources:
             source.poll()
         clock = self._clock
         ticks = self._timers.ticks
         nothing = not self._ready and not self.leave
-        arrivals = self.arrivals
         if arrivals is None:
             idle = nothing and not (ticks and ticks[0] <= clock.tick)
             if idle:
@@ -638,8 +644,7 @@ class Scheduler:
         waiter.set_result(None)
 
     def _end_drive(self) -> None:
-        self.reached_end = True
-        self.leave = True
+        self.reached_end = self.leave = True
 
     # --- spins --------------------------------------------------------------------------------------------------------
 
