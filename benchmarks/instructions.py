@@ -29,6 +29,7 @@ import exploration
 import programs
 from loops import LOOPS, OURS, SEEDED, STOCK, table
 from virtualloop import VirtualLoop
+from virtualloop.schedules import Random
 
 HERE = Path(__file__).parent
 # A count does not scatter, so a part of each program is enough, and some of the seeds; for what is in no mean, one.
@@ -106,6 +107,28 @@ EXPLORED = {
 }
 
 
+#: What is asked most, of how many; how often; and seeds at both of whose rates tasks change places.
+QUESTIONS = {"hold": 6, "release": 3, "late": 2, "task": 8, "slow": 9, "apart": 9}
+ASKED, REORDERING = 1000, (0, 5)
+
+
+def asked(kind, seed):
+    """Ask a schedule, of a program that asks nothing else; an empty function called as often is no part of it."""
+
+    def prepared(_):
+        choose = Random(seed).choose if kind else lambda n, kind: 0
+        n = QUESTIONS.get(kind, 2)
+        choose(n, kind)
+
+        def run():
+            for _ in range(ASKED):
+                choose(n, kind)
+
+        return run, int
+
+    return prepared
+
+
 def cells(half, only):
     """Return what one of the two processes measures: what it is, on which loop, and what prepares it, by whom."""
     found = []
@@ -120,6 +143,8 @@ def cells(half, only):
     for name, ways in EXPLORED.items() if half else ():
         if only in name:
             found += [((name, way), prepared, None) for way, prepared in ways.items()]
+    if half and only in "question":
+        found += [(("question", kind), asked(kind, seed), None) for kind in ("", *QUESTIONS) for seed in REORDERING]
     return found
 
 
@@ -210,6 +235,9 @@ def section(counted):
     ]
     if runs:
         said.append(table(["exploration", "plain, millions", "explored, millions", "cost"], runs))
+    if questions := _questions(counted):
+        row = ["instructions", *(f"{each:.0f}" for each in questions.values())]
+        said.append(table(["a question", *questions], [row]))
     return "\n\n".join(said)
 
 
@@ -219,6 +247,14 @@ def _jump(counted):
 
 def _cost(counted, name):
     return counted[name, "explored"] / counted[name, "plain"]
+
+
+def _questions(counted):
+    """Return how many instructions a question takes, by kind."""
+    if ("question", "") not in counted:
+        return {}
+    empty = counted["question", ""]
+    return {kind: (counted["question", kind] - empty) * 1e6 / ASKED for kind in QUESTIONS}
 
 
 def shortfalls(counted, floors):
@@ -236,6 +272,9 @@ def shortfalls(counted, floors):
     for name, most in floors["exploration"].items():
         if (name, "plain") in counted and (cost := _cost(counted, name)) > most:
             short.append(f"instructions, exploration, {name}: {cost:.2f} times a plain run's, at most {most}")
+    for kind, taken in _questions(counted).items():
+        if taken > (most := floors["question"][kind]):
+            short.append(f"instructions, a question {kind!r}: {taken:.0f}, at most {most}")
     return short
 
 
@@ -250,7 +289,7 @@ def main():
     if not is_possible():
         print("valgrind is not installed (on Debian: apt install valgrind); run.py does without.", file=sys.stderr)
         return 2
-    if not any(args.only in name for name in CASES | EXPLORED):
+    if not any(args.only in name for name in [*CASES, *EXPLORED, "question"]):
         parser.error(f"nothing has {args.only!r} in its name")
     counted = counts(args.only)
     print("How many times as many instructions the stock loop takes.\n")

@@ -135,8 +135,9 @@ class Recorder:
         self._counts_as: dict[int, int] = {id(code): _BOTTOM for code in BOTTOMS}
         self._codes: list[CodeType] = []
         self._handlers: dict[int, int] = {}
-        # Of these, the reader's own that handles nothing; operations; and all that is nobody's whom a reader knows.
-        self._own: set[int] = set()
+        # Of these, the reader's own, with the offset from which on it handles exceptions; operations; and all that is
+        # nobody's whom a reader knows.
+        self._own: dict[int, int] = {}
         self._operations: set[int] = set()
         self._skipped: set[int] = set()
         #: Whether tasks may have begun in the midst of this step; else it is `now` whatever happens in it.
@@ -239,16 +240,15 @@ class Recorder:
                 visits = self.visits.setdefault(number, {})
                 host = self.host_of(context)
                 visits[host] = visits.get(host, 0) + 1
-            own = task.get_coro()
+            own: Any = task.get_coro()
             if (
                 type(own) is CoroutineType
                 and type(inner := own.cr_await) is CoroutineType
                 and id(awaits := inner.cr_code) in self._operations
-                and id(code := own.cr_code) in self._own
+                and (offset := own.cr_frame.f_lasti) < self._own.get(id(code := own.cr_code), 0)  # type: ignore[union-attr]  # as it waits
             ):
                 # What _at_rest() comes to for most tasks.
-                frame: Any = own.cr_frame
-                steps.append((self._clock.tick, number, waker, cancelled, code, frame.f_lasti, awaits))
+                steps.append((self._clock.tick, number, waker, cancelled, code, offset, awaits))
             elif task.done():
                 steps.append(self._ended(task, number, waker, cancelled, first=first))
             else:
@@ -675,8 +675,7 @@ class Recorder:
         elif count == _OWN:
             if (begins := first_handler(code)) is not None:
                 self._handlers[id(code)] = begins
-            else:
-                self._own.add(id(code))
+            self._own[id(code)] = sys.maxsize if begins is None else begins
         if count > _LIBRARY_INNER:
             self._skipped.add(id(code))
         self._counts_as[id(code)] = count

@@ -290,9 +290,7 @@ class Scheduler:
 
     def drive(self, outside: Outside, *, target: int | None = None, until_idle: bool = False) -> None:
         """Run until stop(), or until the clock is at `target` and settled, or until nothing could run."""
-        self.outside = outside
-        self.reached_end = False
-        self._instants = 0
+        self.outside, self.reached_end, self._instants = outside, False, 0
         if target is not None or until_idle:
             settling = self._settling()
             settling.target, settling.until_idle = target, until_idle

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from math import inf, log, log1p
+from math import log, log1p
 from sys import float_info
 
 from virtualloop._core.lateness import HELD, MOST_TURNS, ordinary_answers
@@ -157,7 +157,7 @@ class Random:
             if fast >= n - 1:
                 self._fast = fast - (n - 1)
                 return 0
-            self._fast = self._draw_skip(self._slow_rate)
+            self._fast = log(self._order() or float_info.min) // self._slow_log
             return 1 + int(fast)
         if kind == "apart":
             if self._slow_rate < 0:
@@ -178,11 +178,9 @@ class Random:
         self._slow_rate = low + (high - low) * self._order()
         low, high = APART_RATES
         self._apart_rate = low + (high - low) * self._order()
-        self._fast = self._draw_skip(self._slow_rate)
-
-    def _draw_skip(self, rate: float) -> float:
-        """Draw how many chances are passed over until the next one that is taken, at this rate."""
-        return log(self._order() or float_info.min) // log1p(-rate) if rate else inf
+        # So many chances, each at this rate, are passed over until one is taken.
+        self._slow_log = log1p(-self._slow_rate) or -float_info.min
+        self._fast = log(self._order() or float_info.min) // self._slow_log
 
     def _stream(self, name: str) -> random.Random:
         if isinstance(self.seed, random.Random):
