@@ -418,3 +418,31 @@ def test_what_the_system_holds_back_comes_before_the_next_timer():
 
     for _ in range(5):
         assert run(main) == ({0.0}, 90)
+
+
+@pytest.mark.parametrize("methods", [("add_reader", "remove_reader"), ("add_writer", "remove_writer")])
+def test_the_end_of_a_watch_is_asked_for_by_an_object_that_was_closed(methods):
+    """As the stock loop has it: anyio's streams are closed in this order."""
+    seen = []
+    for factory in (asyncio.SelectorEventLoop, VirtualLoop):
+        here, there = socket.socketpair()
+        with here, there:
+            loop = factory()
+            getattr(loop, methods[0])(here, print)
+            here.close()
+            seen.append(getattr(loop, methods[1])(here))
+            with pytest.raises(ValueError, match="Invalid file descriptor: -1"):
+                getattr(loop, methods[1])(here)
+            loop.close()
+
+    assert seen == [True, True]
+
+
+def test_a_loop_closes_where_what_it_watches_was_closed_first():
+    here, there = socket.socketpair()
+    with here, there:
+        loop = VirtualLoop()
+        loop.add_reader(here, print)
+        loop.add_writer(here, print)
+        here.close()
+        loop.close()

@@ -258,9 +258,11 @@ class Networking(asyncio.AbstractEventLoop):
             scheduler = self._scheduling()
             (scheduler.add_source if descriptors else scheduler.remove_source)(descriptors)
 
-    def _watch_real(self, fd: int, direction: int, handle: asyncio.Handle, *, follow: bool = False) -> None:
+    def _watch_real(
+        self, fd: int, direction: int, handle: asyncio.Handle, *, follow: bool = False, fileobj: object = None
+    ) -> None:
         descriptors = self._descriptors
-        descriptors.watch(fd, direction, handle)
+        descriptors.watch(fd, direction, handle, fileobj)
         if follow and self._network is not None and self._stack.outside:
             self._follow(fd)
         self._look_again()
@@ -286,11 +288,11 @@ class Networking(asyncio.AbstractEventLoop):
         """
         number = self._number_of(fd)
         self._ensure_fd_no_transport(number)
-        self._add_watcher(number, READ, callback, args)
+        self._add_watcher(number, READ, callback, args, fd)
 
     def remove_reader(self, fd: Any) -> bool:
         """Undo `add_reader`; return whether there was anything to undo."""
-        number = number_of(fd)
+        number = self._watched_number_of(fd)
         self._ensure_fd_no_transport(number)
         return self._remove_reader(number)
 
@@ -298,17 +300,17 @@ class Networking(asyncio.AbstractEventLoop):
         """Run `callback(*args)` whenever a descriptor can be written; all else is as with `add_reader`."""
         number = self._number_of(fd)
         self._ensure_fd_no_transport(number)
-        self._add_watcher(number, WRITE, callback, args)
+        self._add_watcher(number, WRITE, callback, args, fd)
 
     def remove_writer(self, fd: Any) -> bool:
         """Undo `add_writer`; return whether there was anything to undo."""
-        number = number_of(fd)
+        number = self._watched_number_of(fd)
         self._ensure_fd_no_transport(number)
         return self._remove_writer(number)
 
-    def _add_watcher(self, number: int, direction: int, callback: Any, args: tuple[Any, ...]) -> None:
+    def _add_watcher(self, number: int, direction: int, callback: Any, args: tuple[Any, ...], fd: Any) -> None:
         if _is_real(number):
-            self._watch_real(number, direction, self._watcher(callback, args, None), follow=True)
+            self._watch_real(number, direction, self._watcher(callback, args, None), follow=True, fileobj=fd)
         else:
             (self._add_reader if direction == READ else self._add_writer)(number, callback, *args)
 
@@ -317,6 +319,16 @@ class Networking(asyncio.AbstractEventLoop):
         if self._network is not None and isinstance(fd, socket.socket) and self._stack.is_twin(fd):
             self._stack.adopt(fd)
         return number_of(fd)
+
+    def _watched_number_of(self, fd: Any) -> int:
+        """Return the number of what is watched, which may be closed by now."""
+        try:
+            return number_of(fd)
+        except ValueError:
+            number = None if self._watched is None else self._watched.was_of(fd)
+            if number is None:
+                raise
+            return number
 
     # --- what is real by name -----------------------------------------------------------------------------------------
 

@@ -86,6 +86,7 @@ class Descriptors:
         self._selector = selectors.DefaultSelector()
         # By descriptor: who waits to read and to write.
         self._watchers: dict[int, list[Any]] = {}
+        self._objects: dict[int, object] = {}
         # What each descriptor that was ever watched was, so that another file of that number is told from it.
         self._known: dict[int, int] = {}
         # Terminals: the system hands on what is written to one a moment later.
@@ -105,15 +106,17 @@ class Descriptors:
         """Return what is waited for at a descriptor, as selectors do. Raises KeyError where nothing is."""
         return self._selector.get_key(fd)
 
-    def watch(self, fd: int, direction: int, watcher: Watcher) -> None:
+    def watch(self, fd: int, direction: int, watcher: Watcher, fileobj: object = None) -> None:
         """Have `watcher` run whenever a descriptor is ready to be read or written, in place of the one before.
 
+        `fileobj` is what it was asked for by, who may close it before he asks for the end of that.
         Raises OSError for what is no descriptor, or cannot be waited for, as that of a file on a disk.
         """
         watchers = self._watchers.get(fd)
         if watchers is None:
             self._selector.register(fd, _EVENTS[direction])
             watchers = self._watchers[fd] = [None, None]
+            self._objects[fd] = fileobj
             self._known[fd] = os.fstat(fd).st_ino
             if os.isatty(fd):
                 self._terminals.add(fd)
@@ -131,7 +134,7 @@ class Descriptors:
         watchers[direction].cancel()
         watchers[direction] = None
         if watchers[1 - direction] is None:
-            del self._watchers[fd]
+            del self._watchers[fd], self._objects[fd]
             self._terminals.discard(fd)
             # The program may have closed it first.
             with contextlib.suppress(OSError, KeyError, ValueError):
@@ -143,6 +146,10 @@ class Descriptors:
     def watches(self, fd: int) -> bool:
         """Return whether anybody waits for a descriptor."""
         return fd in self._watchers
+
+    def was_of(self, fileobj: object) -> int | None:
+        """Return the descriptor that is watched for an object, also after that was closed; None where none is."""
+        return next((fd for fd, each in self._objects.items() if each is fileobj and each is not None), None)
 
     def known(self) -> list[int]:
         """Return the descriptors that are watched, or were and are still open."""
@@ -233,9 +240,11 @@ class Descriptors:
 
     def close(self) -> None:
         """Watch nothing any more."""
-        for fd in list(self._watchers):
-            for direction in (READ, WRITE):
-                self.unwatch(fd, direction)
+        for watcher in [each for watchers in self._watchers.values() for each in watchers if each is not None]:
+            watcher.cancel()
+        self._watchers.clear()
+        self._objects.clear()
+        self._terminals.clear()
         self._holders.clear()
         self._selector.close()
 
