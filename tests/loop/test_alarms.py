@@ -5,6 +5,7 @@ import gc
 import signal
 import sys
 import threading
+import time
 
 import pytest
 
@@ -12,7 +13,9 @@ from helpers import run
 from virtualloop import Trace, VirtualLoop, explore
 from virtualloop._loop import drive
 from virtualloop._loop.alarms import heard
-from virtualloop._world import world
+from virtualloop._world import shares, world
+from virtualloop._world.aliases import Substitution
+from virtualloop._world.entropy import Dice
 
 #: No spin is found before the alarm.
 ENDLESS = 10**15
@@ -266,3 +269,46 @@ def test_an_alarm_at_the_start_or_the_end_of_a_run_leaves_nothing_half_done(wher
         signal.signal(signal.SIGALRM, before)
     assert asyncio._get_running_loop() is None
     assert not world.runs_a_loop(threading.main_thread())
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("what", ["hold", "exchange_random", "release"])
+def test_an_alarm_leaves_no_run_of_an_exploration_half_begun_or_half_ended(what, when, monkeypatch):
+    """Whatever it interrupts of that: clocks and dice are those of the process again."""
+
+    def ring(number, frame):
+        raise Limit
+
+    where = {"hold": Substitution, "exchange_random": Dice, "release": Substitution}[what]
+    done = getattr(where, what)
+    calls = 0
+
+    def interrupted(*args, **kwargs):
+        nonlocal calls
+        calls += 1
+        if when == "before" and calls == nth:
+            signal.raise_signal(signal.SIGALRM)
+        done(*args, **kwargs)
+        if when == "after" and calls == nth:
+            signal.raise_signal(signal.SIGALRM)
+
+    async def main():
+        await asyncio.gather(asyncio.sleep(1), asyncio.sleep(2))
+
+    nth = 0
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(where, what, interrupted)
+            explore(main, runs=3)
+        for nth in range(1, calls + 1):
+            calls = 0
+            with monkeypatch.context() as patch:
+                patch.setattr(where, what, interrupted)
+                with pytest.raises(Limit):
+                    explore(main, runs=3)
+            assert calls >= nth
+            assert shares.share_here() is None
+            assert type(time.time) is type(len)
+    finally:
+        signal.signal(signal.SIGALRM, before)

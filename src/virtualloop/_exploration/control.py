@@ -18,7 +18,7 @@ from typing import Any
 
 from virtualloop._loop.alarms import Alarm, heard
 
-__all__ = ["alone", "controlled", "leave_behind"]
+__all__ = ["NoAlarm", "alarm_here", "alone", "controlled", "leave_behind"]
 
 #: Each so many runs, what outlived its own run is looked through: the loop of the one before, say, which the network of
 #: all runs knew until the next came, or a failure that another has taken the place of.
@@ -88,12 +88,20 @@ def controlled(*, patched: bool) -> Iterator[None]:
         elif process.explorations == 1:
             process.filters.enter_context(_quiet())
     try:
-        with own, heard(bool) as alarm:
+        with heard(bool) as alarm, own:
             process.alarm = process.alarm or alarm
             if patched:
+                here = alarm_here()
+                here.waits = True
                 own.enter_context(_stand_ins())
-            yield
-            gc.collect(1)
+                here.waits = False
+                here.check()
+            try:
+                yield
+                gc.collect(1)
+            finally:
+                if alarm is not None:
+                    alarm.waits = True
     finally:
         with process.lock:
             if process.alarm is alarm:
@@ -122,6 +130,24 @@ def _quiet() -> Iterator[None]:
 def leave_behind() -> None:
     """Take note that a run has failed, and so is in memory for as long as anyone knows how."""
     _process.left_behind += 1
+
+
+class NoAlarm:
+    """Stands for an alarm where there is none that could interrupt this thread."""
+
+    waits = False
+
+    def check(self) -> None:
+        """Nothing was raised."""
+
+
+def alarm_here() -> Alarm | NoAlarm:
+    """Return what stands in front of the handler of an alarm, as long as runs are made.
+
+    What would be left half done is done while it waits. That is said in line: an alarm may interrupt any call.
+    """
+    here = _process.alarm if threading.current_thread() is threading.main_thread() else None
+    return here or NoAlarm()
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from virtualloop._core.scheduler import Instrument
 from virtualloop._errors import LivelockError, VirtualLoopError
-from virtualloop._exploration.control import alone, leave_behind
+from virtualloop._exploration.control import NoAlarm, alarm_here, alone, leave_behind
 from virtualloop._exploration.steps import StateLog, StepLog, WithholdingLog
 from virtualloop._loop.virtual import VirtualLoop
 from virtualloop._report.frames import Place, caller
@@ -38,6 +38,7 @@ from virtualloop._stock.tasks import all_tasks
 from virtualloop.trace._trace import recorder_of
 
 if TYPE_CHECKING:
+    from virtualloop._loop.alarms import Alarm
     from virtualloop._world.patches import Patches
     from virtualloop.trace import Trace
 
@@ -245,12 +246,17 @@ def _run(main: Main, make_loop: Callable[[], RunLoop], trace: Trace | None) -> R
     loop = make_loop()
     reported = loop.reported = []
     patches = loop.patches
-    if patches is not None:
-        # What is set up before main, and torn down after it, is a part of the run.
-        patches.enter()
+    entered = None
+    alarm = alarm_here()
     try:
+        if patches is not None:
+            # What is set up before main, and torn down after it, is a part of the run.
+            alarm.waits = True
+            patches.enter()
+            entered = patches
+            alarm.waits = False
         # What is known of the loop on the way is known there only: here it is to go.
-        result = _result(loop, main, trace)
+        result = _result(loop, main, trace, alarm)
         if result.exception is None:
             aside = _unawaited() if loop.waits_in_vain else nullcontext()
             del loop
@@ -262,17 +268,20 @@ def _run(main: Main, make_loop: Callable[[], RunLoop], trace: Trace | None) -> R
         if result.exception is not None:
             leave_behind()
     finally:
-        if patches is not None:
-            patches.leave()
+        if entered is not None:
+            alarm.waits = True
+            entered.leave()
+            alarm.waits = False
     return result
 
 
-def _result(loop: RunLoop, main: Main, trace: Trace | None) -> Result:
+def _result(loop: RunLoop, main: Main, trace: Trace | None, alarm: Alarm | NoAlarm) -> Result:
     result = Result(None)
     on: Callable[[RunLoop], Stage] | None = getattr(main, "on", None)
     stage = None if on is None else on(loop)
     try:
         try:
+            alarm.check()
             _run_main(loop, main, stage)
         except BaseException as exc:
             _pass_on(loop, exc)
