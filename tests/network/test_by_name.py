@@ -183,6 +183,15 @@ def test_a_unix_socket(tmp_path):
         assert run(main, network=Network(outside=[path])) == (b"HELLO\n", 0)
 
 
+class Answer(socketserver.BaseRequestHandler):
+    """A server of datagrams that thinks."""
+
+    def handle(self):
+        data, sock = self.request
+        time.sleep(0.05)
+        sock.sendto(data.upper(), self.client_address)
+
+
 def test_datagrams():
     class Protocol(asyncio.DatagramProtocol):
         def __init__(self):
@@ -190,12 +199,6 @@ def test_datagrams():
 
         def datagram_received(self, data, address):
             self.got.set_result((data, address))
-
-    class Answer(socketserver.BaseRequestHandler):
-        def handle(self):
-            data, sock = self.request
-            time.sleep(0.05)
-            sock.sendto(data.upper(), self.client_address)
 
     async def main():
         loop = asyncio.get_running_loop()
@@ -312,12 +315,6 @@ def test_every_way_to_talk_to_it_holds_the_clock(address):
 
 
 def test_datagrams_of_a_socket_of_the_program():
-    class Answer(socketserver.BaseRequestHandler):
-        def handle(self):
-            data, sock = self.request
-            time.sleep(0.05)
-            sock.sendto(data.upper(), self.client_address)
-
     async def main():
         loop = asyncio.get_running_loop()
         got = []
