@@ -3,6 +3,7 @@ import os
 import signal
 import socket
 import threading
+import time
 
 import pytest
 
@@ -241,6 +242,23 @@ def test_alarms_that_ring_for_ever_do_not_stop_the_clock():
         await asyncio.wait([rung])
 
     run(main)
+
+
+def test_a_handler_that_takes_longer_than_a_pause_does_not_make_it_last_for_ever():
+    """As on a busy machine: it is run in the midst of a wait for the alarm."""
+
+    def send():
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: time.sleep(0.05))
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        assert run(lambda: alarmed(0.3)) == ([0.0], 1)
+    finally:
+        sender.join()
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_an_alarm_that_is_far_ahead_is_not_waited_for():

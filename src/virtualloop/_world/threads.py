@@ -25,7 +25,7 @@ import concurrent.futures
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sized
-from queue import Empty, SimpleQueue
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -110,7 +110,9 @@ class Threads:
         self._patience = patience
         # What was sent, in that order: (thread, callback); and what ends the wait for it.
         self._sent: deque[tuple[threading.Thread, Any]] = deque()
-        self._bell: SimpleQueue[None] = SimpleQueue()
+        # Held until somebody rings. No queue: a signal in the midst of its wait may have that last for ever.
+        self._bell = _thread.allocate_lock()
+        self._bell.acquire()
         #: Whether the loop has nothing to do but to wait for threads; else it may be in the middle of a step.
         self._listens = False
         # Those whose results have not been handed over, by the order of submission; and who runs which one.
@@ -201,7 +203,7 @@ class Threads:
         self._sent.append((thread, callback))
         if parked_for is not None:
             parked_for.take_from(thread)
-        self._bell.put(None)
+        self.wake()
 
     def _wait_for_those_before(self, member: Member) -> Driven | None:
         """Wait until no other thread runs but those that were started later and wait to send, too.
@@ -282,10 +284,7 @@ class Threads:
 
     def receive(self, seconds: float) -> None:
         """Wait until a thread sends something or finishes a job, at most `seconds`: the threads run meanwhile."""
-        try:
-            self._bell.get(block=seconds > 0, timeout=seconds or None)
-        except Empty:
-            return
+        self._bell.acquire(timeout=seconds)
 
     def news(self) -> bool:
         """Return whether something was sent, or a job has finished, that the loop has not taken."""
@@ -293,7 +292,8 @@ class Threads:
 
     def wake(self) -> None:
         """End a wait for something to be sent."""
-        self._bell.put(None)
+        with suppress(RuntimeError):  # it rings already
+            self._bell.release()
 
     # --- when the loop has nothing else to do -------------------------------------------------------------------------
 
@@ -319,8 +319,7 @@ class Threads:
         previous = real_time.monotonic()
         passed = 0.0
         self._seen.clear()
-        for _ in range(self._bell.qsize()):
-            self.receive(0)  # What was sent while nobody waited.
+        self.receive(0)  # What was sent while nobody waited.
         while not ready:
             if self._at_work(passed, clock, ahead):
                 self.receive(pause)
