@@ -1103,6 +1103,33 @@ def test_a_program_that_hangs_after_its_timeout_is_a_failure_although_it_is_ende
     assert "the reply to ask() comes after its timeout of 1 s" in failure.report
 
 
+def test_what_a_test_needs_in_time_is_no_failure_where_its_tear_down_waits_for_it_as_well():
+    async def main():
+        requests = asyncio.Queue()
+
+        async def serve():
+            reply = await requests.get()
+            asyncio.get_running_loop().call_later(0.01, reply.set_result, "answer")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.shield(reply)
+
+        async def fetch():
+            reply = asyncio.get_running_loop().create_future()
+            requests.put_nowait(reply)
+            async with asyncio.timeout(5):
+                return await asyncio.shield(reply)
+
+        server = asyncio.create_task(serve())
+        assert await asyncio.gather(fetch()) == ["answer"]
+        assert not server.done()
+
+    with pytest.warns(UserWarning, match="needs fetch.. within 5 s"):
+        exploration = explore(main, runs=50)
+    assert exploration.failure is None
+
+
 # --- executors --------------------------------------------------------------------------------------------------------
 
 

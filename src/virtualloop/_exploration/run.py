@@ -291,6 +291,7 @@ def _result(loop: RunLoop, main: Main, trace: Trace | None, alarm: Alarm | NoAla
             if trace is not None:
                 recorder_of(trace).has_failed()
                 result = Result(result.exception, _tasks_of(loop, exc))
+        raised = result.exception
         result = result._replace(sometimes=loop.sometimes())
         loop.is_over = True
         tear_downs = [functools.partial(_tear_down, loop)]
@@ -309,7 +310,8 @@ def _result(loop: RunLoop, main: Main, trace: Trace | None, alarm: Alarm | NoAla
                         first = in_words(exc).partition("\n")[0]
                         add_note(result.exception, f"{BESIDES}: {first}")
         if loop.waits_in_vain:
-            result = Result(_in_flight(loop.main))
+            # Also where it is only the tear-down that waits: by then main may have failed.
+            result = Result(raised or _in_flight(loop.main))
         elif result.exception is None and loop.is_strict:
             # It says what is left open.
             try:
