@@ -438,6 +438,10 @@ async def keep_alive():
     while True:
         await asyncio.sleep(0.001)
         await asyncio.sleep(0.002)
+
+async def ask(question):
+    async with asyncio.timeout(2):
+        await question()
 """
 
 
@@ -483,6 +487,32 @@ def test_of_a_library_the_steps_are_counted_and_the_programs_own_are_told(librar
     assert {re.split(r"  +", line)[2] for line in own} >= {"Task-3 handle", "Task-4 handle"}
     assert re.search(r"^  \.\.\. \d+ steps in webby$", report, re.MULTILINE)
     assert "raises AssertionError" in report
+
+
+def test_a_timeout_that_a_library_sets_is_named_by_the_readers_line_that_called_it(library):
+    async def main():
+        asked = 0
+
+        async def answer():
+            await asyncio.sleep(0.01)
+
+        async def client():
+            nonlocal asked
+            for _ in range(2):
+                try:
+                    asked += 1
+                    await library.ask(answer)
+                    break
+                except TimeoutError:
+                    continue
+            assert asked == 1
+
+        await asyncio.gather(client())
+
+    line = main.__code__.co_firstlineno + 11
+    with pytest.warns(UserWarning, match=rf"needs client\(\) within 2 s \(test_story\.py:{line}\)"):
+        exploration = explore(main)
+    assert exploration.needs == (f"client() within 2 s (test_story.py:{line})",)
 
 
 async def many_latencies():

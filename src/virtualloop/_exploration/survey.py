@@ -25,7 +25,7 @@ from virtualloop._core.recorder import BOTTOMS, Recorder
 from virtualloop._exploration.replies import UNASKED, Reply, Timeout
 from virtualloop._exploration.run import RunLoop
 from virtualloop._exploration.steps import StateLog
-from virtualloop._report.frames import is_machinery
+from virtualloop._report.frames import is_machinery, library_of
 from virtualloop.schedules._choice import is_late
 from virtualloop.schedules._replay import Recording
 
@@ -120,10 +120,9 @@ class Survey(StateLog):
             frame = frame.f_back
             if frame is None or frame.f_code not in BOTTOMS:
                 return
-        while frame is not None and frame.f_code not in BOTTOMS and is_machinery(frame.f_code):
-            frame = frame.f_back
         function, place = "sleep", ""
-        if frame is not None and frame.f_code not in BOTTOMS:
+        frame = _reader_of(frame)
+        if frame is not None:
             function = frame.f_code.co_name
             place = f"{PurePath(frame.f_code.co_filename).name}:{frame.f_lineno}"
         step, due, _ = handle._scheduled
@@ -280,6 +279,18 @@ class Survey(StateLog):
                 return subject
             cause = steps[cause][2]
         return None
+
+
+def _reader_of(frame: FrameType | None) -> FrameType | None:
+    """Return the reader's innermost frame; where there is none, a library's."""
+    of_library = None
+    while frame is not None and frame.f_code not in BOTTOMS:
+        if not is_machinery(frame.f_code):
+            if library_of(frame.f_code) is None:
+                return frame
+            of_library = of_library or frame
+        frame = frame.f_back
+    return of_library
 
 
 class SurveyingLoop(RunLoop):
