@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import weakref
 
 import pytest
@@ -319,6 +320,29 @@ def test_what_a_task_waits_for():
         "woken by the loop, all else being settled; waits for Event.wait()",
         "wakes up; ends",
     ]
+
+
+def test_a_thread_s_sleep_and_its_result_are_told_as_a_thread_s_where_they_are_late():
+    async def main():
+        async def job():
+            await asyncio.to_thread(time.sleep, 0.05)
+            await asyncio.to_thread(time.sleep, 0.01)
+
+        async def ticks():
+            for _ in range(6):
+                await asyncio.sleep(0.03)
+
+        await asyncio.gather(job(), job(), ticks())
+
+    trace = Trace()
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(0, order="io", patch_time=True, trace=trace)) as runner:
+        runner.run(main())
+    told = str(trace)
+    assert "a thread's sleep ends" in told
+    assert "the result of a thread arrives" in told
+    assert "woken by a thread" in told
+    assert "the test's timer" not in told
+    assert "woken by a timer" not in told
 
 
 def test_a_task_that_runs_an_operation_of_asyncio_s_and_ends_at_once_has_ended():

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from virtualloop._core.recorder import UNNUMBERED, Event, Recorder, Step
 from virtualloop._words import kept_end, told_apart
 
-__all__ = ["History", "Line", "called", "has_default_name", "is_of_network"]
+__all__ = ["History", "Line", "called", "has_default_name", "is_of_network", "is_of_thread"]
 
 #: Callbacks of asyncio's that end a wait because its time is over.
 TIMEOUTS = frozenset({"Timeout._on_timeout", "_release_waiter"})
@@ -35,6 +35,9 @@ MAX_OWN_NAME = 40
 
 #: The callback of asyncio's that ends a sleep.
 END_OF_SLEEP = "_set_result_unless_cancelled"
+
+#: How the names of callbacks begin that hand over what comes from a thread, asyncio's and this package's.
+THREADS = ("_chain_future.<locals>._set_state", "Threads.finished.<locals>", "Inbox.")
 
 #: The kinds of events that are what a step did.
 DEEDS = frozenset({"send", "cancels", "wakes"})
@@ -199,6 +202,8 @@ class History:
         """Return the step of the timer that resumed this one, or None."""
         waker = self.steps[number].waker
         while waker is not None and self.is_hidden(waker):
+            if is_of_thread(self.steps[waker].subject):
+                return None  # Its result may be late, as a timer may.
             if self.steps[waker].detail is not None:
                 return waker
             waker = self.steps[waker].waker
@@ -399,6 +404,11 @@ def _written(code: CodeType, offset: int) -> str:
 def is_of_network(subject: int | CodeType | str) -> bool:
     """Return whether what ran is a part of this package's network."""
     return isinstance(subject, CodeType) and subject.co_filename.startswith(NETWORK)
+
+
+def is_of_thread(subject: int | CodeType | str) -> bool:
+    """Return whether what ran hands over what comes from a thread."""
+    return isinstance(subject, CodeType) and subject.co_qualname.startswith(THREADS)
 
 
 def called(subject: CodeType | str) -> str:

@@ -11,14 +11,13 @@ from types import CodeType
 from virtualloop._core.lateness import CLOSE
 from virtualloop._core.recorder import Event
 from virtualloop._words import counted, duration, listed, seconds
-from virtualloop.trace._history import TIMEOUTS, History, called, has_default_name, is_of_network
+from virtualloop.trace._history import TIMEOUTS, History, called, has_default_name, is_of_network, is_of_thread
 
 __all__ = ["ORDER_KINDS", "Narrator"]
 
-#: How the names of callbacks begin that hand over what comes from a thread, asyncio's and this package's; and the name
-#: of the one that hands over what it has sent.
-THREADS = ("_chain_future.<locals>._set_state", "Threads.finished.<locals>", "Inbox.")
+#: The name of the callback that hands over what a thread has sent; and of that which ends a thread's sleep.
 SENT = "Inbox.let_in"
+END_OF_THREADS_SLEEP = "Sleepers.wait_until.<locals>.wake"
 
 #: The kinds of deviations from asyncio's order; all others are faults of the network.
 ORDER_KINDS = frozenset({"late", "hold", "task", "cancel", "user"})
@@ -125,7 +124,7 @@ class Narrator:
         history = self.history
         waker = history.steps[number].waker
         while waker is not None:
-            if history.code_name(waker).startswith(THREADS):
+            if is_of_thread(history.steps[waker].subject):
                 return "by a thread"
             waker = history.steps[waker].waker
         before = history.before[number]
@@ -301,7 +300,9 @@ class Narrator:
     def _arrival(self, waker: int | None, subject: CodeType | str) -> tuple[str, tuple[str, str]]:
         """Return what an external event is, by the step that brought it about, and the verb for its coming."""
         history = self.history
-        if isinstance(subject, CodeType) and subject.co_qualname.startswith(THREADS):
+        if isinstance(subject, CodeType) and subject.co_qualname == END_OF_THREADS_SLEEP:
+            return "a thread's sleep", ("ends", "ended")
+        if isinstance(subject, CodeType) and is_of_thread(subject):
             what = "what a thread has sent" if subject.co_qualname == SENT else "the result of a thread"
             return what, ("arrives", "arrived")
         while waker is not None and history.is_hidden(waker):
