@@ -239,6 +239,44 @@ def test_what_a_killed_child_has_started_may_keep_its_pipes():
     assert both(main) == (-9, b"")
 
 
+async def heard_to_its_end():
+    process = await asyncio.create_subprocess_shell(
+        "cat; echo done; echo error >&2", stdin=PIPE, stdout=PIPE, stderr=PIPE
+    )
+    return await process.communicate(b"text\n")
+
+
+async def heard_by_a_protocol_of_ones_own():
+    class Protocol(asyncio.SubprocessProtocol):
+        def __init__(self):
+            self.heard = b""
+            self.lost = asyncio.get_running_loop().create_future()
+
+        def pipe_data_received(self, fd, data):
+            self.heard += data
+
+        def connection_lost(self, exc):
+            self.lost.set_result(None)
+
+    transport, protocol = await asyncio.get_running_loop().subprocess_shell(Protocol, "echo done", stdin=None)
+    await protocol.lost
+    transport.close()
+    return protocol.heard
+
+
+@pytest.mark.parametrize("hear", [heard_to_its_end, heard_by_a_protocol_of_ones_own])
+def test_a_child_that_has_ended_holds_nothing(hear):
+    async def main():
+        found = await hear()
+        await asyncio.sleep(3600)
+        return found, asyncio.get_running_loop().time()
+
+    found, now = run(main, thread_patience=600)
+    assert now == 3600
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        assert runner.run(hear()) == found
+
+
 def test_a_child_that_somebody_else_has_waited_for():
     class Gone:
         pid = 2**22 + 1  # more than there are

@@ -556,7 +556,8 @@ def test_a_step_that_waits_for_another_loop_with_a_limit_leaves_it_the_turn():
     assert released == [True, True]
 
 
-def test_a_deadlock_in_the_background_is_told_to_who_waits():
+@pytest.mark.parametrize("patch_time", [False, True])
+def test_a_deadlock_in_the_background_is_told_to_who_waits(patch_time):
     async def stuck(event):
         await event.wait()
         return "set"
@@ -564,7 +565,8 @@ def test_a_deadlock_in_the_background_is_told_to_who_waits():
     async def work():
         return "done"
 
-    with in_the_background() as loop:
+    with in_the_background(patch_time=patch_time) as loop:
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()  # It runs.
         event = asyncio.Event()
         with pytest.raises(DeadlockError, match="stuck"):
             asyncio.run_coroutine_threadsafe(stuck(event), loop).result()

@@ -29,6 +29,8 @@ class TransportedChild:
         """Return who waits for its end, or for what it writes."""
         transport = self._transport
         protocol = transport.get_protocol()
+        if protocol is None:
+            return []  # All of it is over, its pipes included.
         if (
             not isinstance(protocol, _Streams)
             # anyio's is one of these: who waits for the end waits for an event of anyio's.
@@ -47,8 +49,9 @@ class TransportedChild:
     def descriptors(self) -> list[int]:
         """Return this process's ends of its pipes."""
         transport = self._transport
-        pipes = [None if protocol is None else protocol.pipe for protocol in transport._pipes.values()]
-        # One that is not connected yet has no number that anybody knows.
+        protocols = transport._pipes.values()
+        # A transport keeps its number when it is closed; one that is not connected yet has none that anybody knows.
+        pipes = [None if each is None else each.pipe for each in protocols if each is None or not each.disconnected]
         return [-1 if pipe is None else pipe._fileno for pipe in pipes if pipe is None or pipe._fileno is not None]
 
     def ended(self, reap: Callable[[], int]) -> None:

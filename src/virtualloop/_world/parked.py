@@ -24,7 +24,7 @@ from queue import SimpleQueue
 from types import BuiltinFunctionType, CodeType, FrameType, MethodDescriptorType
 from typing import Any, NamedTuple
 
-from virtualloop._folders import LIBRARY
+from virtualloop._folders import LIBRARY, PACKAGE
 from virtualloop._stock.private import RUN_ONCE
 from virtualloop._world import natives, system
 from virtualloop._world.ends import child_works_for, is_within
@@ -137,6 +137,8 @@ def awaited_future(frame: FrameType) -> concurrent.futures.Future[Any] | None:
     """Return the future whose result the thread waits for, with a time limit or without, or None."""
     condition = _condition_wait(frame)
     caller = None if condition is None else condition.f_back
+    while caller is not None and caller.f_code.co_filename.startswith(PACKAGE):
+        caller = caller.f_back  # What stands in for Condition.wait(), where a world has its clocks.
     if caller is not None and caller.f_code in _FUTURE_WAITS:
         future: concurrent.futures.Future[Any] = caller.f_locals["self"]
         return future
