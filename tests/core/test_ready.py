@@ -86,6 +86,25 @@ def test_clear():
     assert len(queue) == 0
 
 
+@pytest.mark.parametrize(
+    ("loose", "seen", "text"),
+    [
+        (-1, 0, "the places are out of order"),
+        (2, 1, "the places are out of order"),
+        (2, 4, "the places are out of order"),
+        (0, 2, "a plain callback can be overtaken"),
+        (2, 3, "a plain callback can be overtaken"),
+    ],
+)
+def test_a_check_says_what_is_wrong(loose, seen, text):
+    queue = ReorderingQueue(lambda n, kind: 0)
+    queue.items.extend([wakeup("a"), "plain", first("b")])
+    queue.loose, queue.seen = loose, seen
+
+    with pytest.raises(AssertionError, match=rf"^{text}"):
+        queue.check()
+
+
 KINDS = st.sampled_from(["wakeup", "first", "plain"])
 
 

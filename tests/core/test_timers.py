@@ -127,6 +127,48 @@ def test_after_a_sweep_as_many_cancellations_are_free_as_timers_are_left():
     assert [timers.of(tick) for tick in sorted(timers.ticks)[:2]] == [kept[:2], kept[2:4]]
 
 
+def cancelled_before_a_sweep(ticks):
+    """Return how many timers may be cancelled, and are, before all are walked over where so many ticks are pending."""
+    timers = Timers()
+    for tick in range(ticks):
+        timers.add(tick, Timer("alive"))
+    cancelled = 0
+    while timers._cancelled == cancelled:
+        timers.add(0, timer := Timer("timeout"))
+        cancel(timers, timer)
+        timers.check()
+        cancelled += 1
+    assert timers._cancelled == 0
+    return cancelled - 1
+
+
+@pytest.mark.parametrize(
+    ("ticks", "free"),
+    [(1, MIN_CANCELLED), (2 * MIN_CANCELLED, MIN_CANCELLED), (2 * MIN_CANCELLED + 2, MIN_CANCELLED + 1), (400, 200)],
+)
+def test_half_as_many_cancellations_are_free_as_ticks_are_pending(ticks, free):
+    assert cancelled_before_a_sweep(ticks) == free
+
+
+def test_what_a_sweep_leaves_alone_at_its_tick_stands_alone():
+    timers = Timers()
+    timers.add(1, kept := Timer("kept"))
+    for _ in range(MIN_CANCELLED + 1):
+        timers.add(1, timer := Timer("timeout"))
+        cancel(timers, timer)
+
+    assert timers.by_tick == {1: kept}
+
+
+@given(st.lists(st.integers(0, 30), max_size=40), st.integers(-1, 31))
+def test_ticks_until_one_of_them(ticks, until):
+    timers = Timers()
+    for tick in ticks:
+        timers.add(tick, Timer("alive"))
+
+    assert sorted(timers.ticks_until(until)) == sorted({tick for tick in ticks if tick <= until})
+
+
 def test_clear():
     timers = Timers()
     timers.add(1, Timer("a"))
@@ -192,3 +234,42 @@ def test_events_come_before_the_timers_of_their_tick():
 
     assert timers.of(7) == [b, d, e, a, c]
     assert timers.pop() == (3, [alone, other])
+
+
+def test_events_are_numbered_but_for_those_that_are_tagged():
+    timers = Timers()
+    events = [Event("a"), Event("b"), Event("c")]
+    events[1]._scheduled = tag = (None, 7, None)
+    for event in events:
+        timers.add_event(7, event)
+
+    assert [event._scheduled for event in events] == [1, tag, 3]
+    assert timers.number == 3
+
+
+def crowded():
+    """Return timers at three ticks, one of them cancelled."""
+    timers = Timers()
+    for tick in (1, 2, 2, 3):
+        timers.add(tick, timer := Timer("alive"))
+    cancel(timers, timer)
+    timers.check()
+    return timers
+
+
+@pytest.mark.parametrize(
+    ("harm", "text"),
+    [
+        (lambda timers: timers.ticks.pop(), "the heap and the dict disagree"),
+        (lambda timers: timers.ticks.reverse(), "the heap is out of order"),
+        (lambda timers: timers.by_tick[2].clear(), "a tick without a timer"),
+        (lambda timers: setattr(timers, "_cancelled", 0), "cancelled timers are miscounted"),
+        (lambda timers: setattr(timers, "_sweep_above", 0), "cancelled timers are miscounted"),
+    ],
+)
+def test_a_check_says_what_is_wrong(harm, text):
+    timers = crowded()
+    harm(timers)
+
+    with pytest.raises(AssertionError, match=rf"^{text}"):
+        timers.check()
