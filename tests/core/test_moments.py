@@ -163,3 +163,16 @@ def test_what_is_over_is_forgotten(world):
     (other,) = world.sets("other")
     world.moves(10**9)
     assert world.candidates(other, pending) == [other]  # the clock moved on a tick after the first was set
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_what_has_come_in_and_nobody_asks_about_does_not_pile_up(world, alone):
+    for tick in range(1, 4 * MANY):
+        (timer,) = world.sets(str(tick))
+        world.moves(tick)
+        if alone:
+            world.moments.arrive_alone(timer)
+        else:
+            world.arrives(timer)
+
+    assert len(world.moments._arrived) <= MANY

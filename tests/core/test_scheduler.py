@@ -1,5 +1,6 @@
 """The scheduler without a loop: entries are plain tuples, and nobody is outside."""
 
+import itertools
 import random
 from collections import deque
 
@@ -240,6 +241,21 @@ def test_what_is_held_arrives_when_it_is_released_after_another_event():
     assert sorted(world.names()) == ["a", "after", "b", "c", "on time"]
 
 
+@pytest.mark.parametrize("answer", [1, HELD])
+def test_what_is_set_for_a_past_tick_is_held_in_its_order(answer):
+    """A deadline may have passed before its timer is set; those that are held are in the order of their deadlines."""
+    world = World("io", lambda n, kind: answer if kind == "hold" else 0)
+    world.at(20, world.does("canceller", lambda: world.soon(world.does("goes on"))))
+    world.clock.move(30)
+    for tick in (30, 25, 10, 27):
+        world.at(tick, world.does(tick))
+        world.scheduler.arrivals.begin_turn(None, leaving=False)
+        world.scheduler.check()
+    world.drive(until_idle=True)
+
+    assert sorted(map(str, world.names())) == ["10", "25", "27", "30", "canceller", "goes on"]
+
+
 def test_what_was_cancelled_while_it_was_held_is_not_released():
     holds = iter([HELD, 0])
     world = World("io", lambda n, kind: next(holds, 0) if kind == "hold" else n - 1 if kind == "release" else 0)
@@ -391,6 +407,53 @@ def test_polling_makes_the_clock_creep_and_without_a_deadline_is_a_livelock():
     spin()
     with pytest.raises(StuckError, match="livelock"):
         world.drive()
+
+
+def test_the_clock_creeps_as_slowly_as_before_after_it_has_moved_by_itself():
+    """It creeps faster and faster while a program polls for long; the next time it polls is another one."""
+    world = World(checked=False)
+
+    def crept(target):
+        ticks = []
+
+        def poll():
+            if world.clock.tick not in ticks[-1:]:
+                ticks.append(world.clock.tick)
+            if world.clock.tick < target:
+                world.soon(poll)
+
+        poll()
+        world.at(target, world.does("timer"))
+        world.drive(until_idle=True)
+        return [after - before for before, after in itertools.pairwise(ticks)]
+
+    first = crept(30_000)
+    assert max(first) > 2 * first[0]
+    world.at(40_000, world.does("jump"))
+    world.at(50_000, world.does("jump"))
+    world.drive(until_idle=True)
+
+    assert crept(80_000)[:10] == first[:10]
+
+
+class Handle:
+    """What stands in the queue for a plain callback."""
+
+    _context = HERE
+
+    def __init__(self, callback, *args):
+        self._callback, self._args = callback, args
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("checked", [False, True])
+@pytest.mark.parametrize("count", range(5))
+def test_a_callback_is_given_all_its_arguments(order, checked, count):
+    world = World(order, checked=checked)
+    world.ready.append(Handle(lambda *args: world.log.append(args), *range(count)))
+    world.drive(until_idle=True)
+
+    assert world.log == [tuple(range(count))]
 
 
 def test_what_fails_is_reported_and_the_rest_goes_on():

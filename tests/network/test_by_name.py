@@ -305,6 +305,8 @@ def test_every_way_to_talk_to_it_holds_the_clock(address):
             size = await loop.sock_recv_into(sock, buffer)
         sock.close()
         reader, writer = await asyncio.open_connection(*address)
+        real = writer.get_extra_info("socket")
+        assert real.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
         writer.writelines([b"hel", b"lo\n"])
         async with asyncio.timeout(60):
             line = await reader.readline()
@@ -350,6 +352,38 @@ def test_a_connection_from_an_address_and_of_a_class_of_its_own(address):
     assert run(main, network=Network(outside=[f"127.0.0.1:{address[1]}"])) == (b"HELLO\n", b"HELLO\n")
 
 
+def test_each_port_has_its_own_hosts(address):
+    """A name is looked up for the port that it was given with, and no other one."""
+    port = address[1]
+    other = port - 1
+
+    async def main():
+        with pytest.raises(ConnectionRefusedError) as caught:
+            await asyncio.open_connection("127.0.0.1", other)
+        assert caught.value.__notes__  # in memory
+        return await ask(*await asyncio.open_connection("127.0.0.1", port))
+
+    network = Network(outside=[f"localhost:{port}", f"192.0.2.1:{other}"])
+    assert run(main, network=network) == b"HELLO\n"
+
+
+def test_options_that_were_set_before_are_those_of_the_real_socket():
+    async def main():
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(
+            asyncio.DatagramProtocol, remote_addr=address, allow_broadcast=True
+        )
+        real = transport.get_extra_info("socket")
+        broadcasts = real.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST)
+        transport.close()
+        return real.type, broadcasts
+
+    with serving(socketserver.ThreadingUDPServer(("127.0.0.1", 0), Answer)) as server:
+        address = server.server_address
+        network = Network(outside=[f"127.0.0.1:{address[1]}"])
+        assert run(main, network=network) == (socket.SOCK_DGRAM, 1)
+
+
 def test_a_name_that_cannot_be_looked_up_is_told_to_whoever_connects_to_it(monkeypatch):
     def fails(host, *args, **kwargs):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -376,6 +410,22 @@ def test_a_server_that_waits_in_accept_is_told_as_well():
     socket.create_connection(address).close()
     thread.join()
     listener.close()
+    assert "a real server of this process does, in another thread" in caught.value.__notes__[0]
+
+
+def test_a_server_that_is_busy_is_told_as_well():
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Busy(socketserver.BaseRequestHandler):
+        def handle(self):
+            begun.set()
+            go_on.wait()
+
+    with serving(socketserver.TCPServer(("127.0.0.1", 0), Busy)) as server:
+        with socket.create_connection(server.server_address), pytest.raises(ConnectionRefusedError) as caught:
+            begun.wait()
+            run(lambda: asyncio.open_connection(*server.server_address))
+        go_on.set()
     assert "a real server of this process does, in another thread" in caught.value.__notes__[0]
 
 

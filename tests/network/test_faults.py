@@ -628,6 +628,7 @@ def test_names_and_addresses_are_looked_up():
         info = await loop.getaddrinfo("db.internal", 5432, type=socket.SOCK_STREAM)
         back = await loop.getnameinfo(("192.0.2.1", 80), 0)
         unknown = await loop.getnameinfo(("198.51.100.1", 81), 0)
+        assert await loop.getnameinfo(("127.0.0.1", 80), 0) == ("localhost", "http")
         return [entry[4][0] for entry in info], back, unknown
 
     assert run(main, network=Network(hosts={"db.internal": "192.0.2.1"})) == (
@@ -1069,6 +1070,160 @@ def test_a_connection_is_asked_for_again_where_the_answer_was_cut_off():
     network = Network(hosts=["server"])
     network.link("localhost", "server", latency=1)
     assert run(main, network=network) == 12  # there and back, once they are together again
+
+
+def test_a_connection_is_asked_for_until_the_way_is_free_and_that_is_one_fault():
+    """The way there is cut off when the request would arrive, and again when it is repeated."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        network = loop.network
+        with network.host("server"):
+            server = await asyncio.start_server(lambda reader, writer: writer.close(), port=80)
+        for at, change in ((0.5, "partition"), (10, "heal"), (10.5, "partition"), (20, "heal")):
+            loop.call_at(at, getattr(network, change), "localhost", "server")
+        reader, writer = await asyncio.open_connection("server", 80)
+        at = loop.time()
+        assert await reader.read() == b""
+        writer.close()
+        server.close()
+        return at, [kind for _, kind, _ in network.faults]
+
+    network = Network(hosts=["server"])
+    network.link("localhost", "server", latency=1)
+    at, faults = run(main, network=network)
+    assert at == 22
+    assert faults == ["partition"]
+
+
+def test_a_connection_that_nobody_waits_for_any_more_does_not_time_out_as_well():
+    async def main():
+        network().partition("localhost", "server")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.open_connection("server", 80), 5)
+        await settled()
+        return [(kind, text) for _, kind, text in network().faults]
+
+    (fault,) = run(main, network=Network(hosts=["server"]))
+    assert fault[0] == "partition"
+
+
+def test_a_server_that_closes_while_a_connection_is_on_its_way():
+    """The connection is made when the answer arrives; nobody accepts it, and it is reset."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        with loop.network.host("server"):
+            server = await asyncio.start_server(echo, port=80)
+        loop.call_at(2.5, server.close)
+        reader, writer = await asyncio.open_connection("server", 80)
+        at = loop.time()
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+        return at, loop.time()
+
+    network = Network(hosts=["server"])
+    network.link("localhost", "server", latency=1)
+    assert run(main, network=network) == (2, 4)
+
+
+def test_what_is_on_its_way_when_a_connection_is_reset_is_lost():
+    async def main():
+        loop = asyncio.get_running_loop()
+        got = []
+
+        async def serve(reader, writer):
+            try:
+                got.append(await reader.readexactly(5))
+                await reader.read()
+            except ConnectionResetError:
+                got.append("reset")
+            writer.close()
+
+        with loop.network.host("server"):
+            server = await asyncio.start_server(serve, port=80)
+        _, writer = await asyncio.open_connection("server", 80)
+        writer.write(b"first")
+        await asyncio.sleep(5)
+        writer.write(b"second")
+        await asyncio.sleep(0.5)
+        loop.network.reset("localhost", "server")
+        await settled()
+        writer.close()
+        server.close()
+        return got
+
+    network = Network(hosts=["server"])
+    network.link("localhost", "server", latency=1)
+    assert run(main, network=network) == [b"first", "reset"]
+
+
+def test_what_a_socket_sent_before_it_was_closed_comes_in_after_a_partition():
+    async def main():
+        loop = asyncio.get_running_loop()
+        got = []
+
+        async def serve(reader, writer):
+            got.append((await reader.read(), loop.time()))
+            writer.close()
+
+        with loop.network.host("server"):
+            server = await asyncio.start_server(serve, port=80)
+        _, writer = await asyncio.open_connection("server", 80)
+        writer.write(b"farewell")
+        writer.close()
+        await asyncio.sleep(0.5)
+        loop.network.partition("localhost", "server")
+        await asyncio.sleep(7.5)
+        loop.network.heal("localhost", "server")
+        await settled()
+        server.close()
+        return got
+
+    network = Network(hosts=["server"])
+    network.link("localhost", "server", latency=1)
+    assert run(main, network=network) == [(b"farewell", 11)]
+
+
+def test_a_connection_that_is_reset_in_a_partition_does_not_time_out_as_well():
+    async def main():
+        loop = asyncio.get_running_loop()
+
+        async def serve(reader, writer):
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+            writer.close()
+
+        with loop.network.host("server"):
+            server = await asyncio.start_server(serve, port=80)
+        reader, writer = await asyncio.open_connection("server", 80)
+        loop.network.partition("localhost", "server")
+        writer.write(b"are you there?")
+        await asyncio.sleep(1)
+        loop.network.reset("localhost", "server")
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        at = loop.time()
+        await settled()
+        writer.close()
+        server.close()
+        return at, {(at, kind) for at, kind, _ in loop.network.faults}
+
+    assert run(main, network=Network(hosts=["server"])) == (1, {(1, "reset")})
+
+
+def test_a_host_is_added_before_there_is_a_loop():
+    async def main():
+        with network().host("db"):
+            server = await asyncio.start_server(echo, port=5432)
+        answer = await round_trip("db", 5432, b"rows")
+        server.close()
+        return answer
+
+    with_one_more = Network()
+    assert repr(with_one_more.add_host("db", "192.0.2.7")) == "<Host db 192.0.2.7>"
+    assert run(main, network=with_one_more) == b"rows"
 
 
 @pytest.mark.parametrize("given_up_at", [0.5, 1.5])

@@ -275,6 +275,35 @@ def test_the_path_of_a_unix_server_is_a_file(tmp_path):
     run(main)
 
 
+def test_a_file_that_has_taken_the_place_of_a_unix_servers_stays(tmp_path):
+    async def main():
+        path = tmp_path / "socket"
+        server = await asyncio.start_unix_server(lambda reader, writer: writer.close(), path)
+        path.rename(tmp_path / "moved")
+        path.write_text("of somebody else")
+        server.close()
+        await server.wait_closed()
+        assert path.read_text() == "of somebody else"
+
+    run(main)
+
+
+def test_a_unix_datagram_socket_that_has_no_path_is_handed_in(tmp_path):
+    async def main():
+        loop = asyncio.get_running_loop()
+        path = str(tmp_path / "socket")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as taker, socket.socket(taker.family, taker.type) as sock:
+            taker.setblocking(False)
+            sock.setblocking(False)
+            taker.bind(path)
+            got = asyncio.create_task(loop.sock_recvfrom(taker, 10))
+            await asyncio.sleep(1)
+            await loop.sock_sendto(sock, b"hello", path)
+            return await got
+
+    assert run(main) == (b"hello", None)
+
+
 def test_a_unix_datagram_socket_that_has_a_path_is_handed_in(tmp_path):
     class Keep(asyncio.DatagramProtocol):
         def __init__(self):
@@ -316,6 +345,33 @@ def test_an_adopted_socket_that_is_detached_is_closed():
             await asyncio.open_connection(*address)
 
     run(main)
+
+
+def test_an_adopted_socket_may_be_closed_twice():
+    async def main():
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            address = listener.getsockname()
+            listener.setblocking(False)
+            accepting = asyncio.create_task(loop.sock_accept(listener))
+            await asyncio.sleep(1)
+            _, writer = await asyncio.open_connection(*address)
+            accepted, _ = await accepting
+            for sock in (accepted, listener) * 2:
+                sock.close()
+                assert sock.fileno() == -1
+            writer.close()
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(*address)
+
+    run(main)
+
+
+def test_a_unix_server_that_is_not_there_is_named_as_it_was_asked_for(tmp_path):
+    for path in (str(tmp_path / "none"), os.fsencode(tmp_path / "none")):
+        with pytest.raises(FileNotFoundError) as caught:
+            run(lambda path=path: asyncio.open_unix_connection(path))
+        assert str(tmp_path / "none") in caught.value.__notes__[0]
 
 
 def test_what_things_of_the_network_are_called():

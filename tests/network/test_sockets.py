@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import LEVELS, opened, run
-from virtualloop import Network
+from virtualloop import Network, VirtualLoop
 
 BUFFERS = 256 * 1024  # what two ends hold together
 
@@ -201,9 +201,12 @@ def test_the_errors_of_sockets():
         server.setblocking(False)
         assert address == fresh.getsockname()
         raises(errno.EAGAIN, server.recv, 1)
-        fresh.shutdown(socket.SHUT_WR)
+        for _ in range(2):
+            fresh.shutdown(socket.SHUT_WR)
         raises(errno.EPIPE, fresh.send, b"x")
         assert server.recv(1) == b""
+        fresh.shutdown(socket.SHUT_RD)
+        assert fresh.recv(1) == b""
         server.send(b"unread")
         fresh.close()  # with something unread, which resets
         raises(errno.EPIPE, lambda: [server.send(b"x") for _ in range(3)])
@@ -249,6 +252,16 @@ def _set(sock, value, option=socket.SO_RCVBUF):
     return sock.getsockopt(socket.SOL_SOCKET, option)
 
 
+def _option(sock, option):
+    return sock.getsockopt(socket.SOL_SOCKET, option)
+
+
+def _unused():
+    """Return an address at which nobody is."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        return _bound(sock).getsockname()
+
+
 CALLS = {
     "datagrams": [
         lambda sock: sock.listen(),
@@ -267,6 +280,7 @@ CALLS = {
         lambda sock: sock.connect_ex(("127.0.0.1", 9)),
         lambda sock: [_to_itself(sock).sendall(b"abc"), sock.recv(2, socket.MSG_PEEK), sock.recv(2)],
         lambda sock: _to_itself(sock).shutdown(socket.SHUT_WR),
+        lambda sock: [sock.connect(_unused()), sock.send(b"x"), sock.send(b"refused")],
         lambda sock: _closed(sock).recv(1),
         lambda sock: _closed(sock).listen(),
         lambda sock: _closed(sock).fileno(),
@@ -289,6 +303,8 @@ CALLS = {
         lambda sock: _bound(sock).bind(("127.0.0.1", 0)),
         lambda sock: sock.bind(("192.0.2.1", 0)),
         lambda sock: [sock.settimeout(0), sock.gettimeout(), sock.getblocking()],
+        lambda sock: [_option(each, socket.SO_ACCEPTCONN) for each in (sock, _listening(sock))],
+        lambda sock: [_option(sock, option) for option in (socket.SO_TYPE, socket.SO_ERROR, socket.SO_KEEPALIVE)],
         lambda sock: _closed(sock).send(b"x"),
     ],
 }
@@ -444,6 +460,52 @@ def test_a_unix_socket_has_a_name_where_none_is_given():
     with opened() as loop:
         walk(loop._stack.make_socket)
     walk(socket.socket)
+
+
+def test_a_unix_socket_that_is_full_says_so_each_time(tmp_path):
+    def walk(make, path):
+        taker, sender = (make(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
+        taker.bind(path)
+        sender.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            for _ in range(100_000):
+                sender.sendto(b"x", path)
+        raises(errno.EAGAIN, sender.sendto, b"x", path)
+        while True:
+            taker.recv(1)
+            try:
+                sender.sendto(b"y", path)
+            except BlockingIOError:
+                continue
+            break
+        taker.close()
+        sender.close()
+
+    with opened() as loop:
+        walk(loop._stack.make_socket, str(tmp_path / "memory"))
+    walk(socket.socket, str(tmp_path / "real"))
+
+
+@pytest.mark.parametrize("loop_factory", [VirtualLoop, asyncio.SelectorEventLoop])
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_socket_without_a_connection_is_hung_up(loop_factory, asked):
+    """As select() says: whoever reads from it learns of it."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        called = loop.create_future()
+        with socket.socket() as sock:
+            sock.setblocking(False)
+            if asked:
+                with pytest.raises(ConnectionRefusedError):
+                    await loop.sock_connect(sock, _unused())
+            loop.add_reader(sock, lambda: called.done() or called.set_result(True))
+            async with asyncio.timeout(60):
+                await called
+            loop.remove_reader(sock)
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(main())
 
 
 def test_a_unix_socket_takes_nothing_from_others_than_the_one_it_is_connected_to(tmp_path):

@@ -6,6 +6,7 @@ Both are as a web server makes them: by asyncio.Task itself, for each request. E
 import asyncio
 import re
 import sys
+from collections.abc import Coroutine
 
 from helpers import opened, run
 from virtualloop import Network, Trace
@@ -19,8 +20,8 @@ def steps(trace):
     return [f"{line[1]}: {line[2]}" for line in lines]
 
 
-def begin(coro):
-    return asyncio.Task(coro, loop=asyncio.get_running_loop(), eager_start=True)
+def begin(coro, **kwargs):
+    return asyncio.Task(coro, loop=asyncio.get_running_loop(), eager_start=True, **kwargs)
 
 
 def test_what_a_task_did_in_the_midst_of_another_ones_step_is_a_step_of_its_own():
@@ -51,6 +52,96 @@ def test_what_a_task_did_in_the_midst_of_another_ones_step_is_a_step_of_its_own(
     ]
     line = load.__code__.co_firstlineno + 1
     assert f"test_begun.py:{line} " in trace.lines()[1]
+
+
+def test_what_begins_in_the_midst_of_a_plain_callback_is_a_step_of_its_own():
+    if not HAS_EAGER:
+        return
+
+    async def main():
+        async def handle():
+            await asyncio.sleep(0.002)
+
+        def received():
+            begin(handle())
+
+        asyncio.get_running_loop().call_soon(received)
+        await asyncio.sleep(1)
+
+    trace = Trace()
+    run(main, trace=trace)
+
+    assert steps(trace) == [
+        "Task-1 main: starts; queues received(); sleeps 1 s",
+        "received(): queued by Task-1; creates handle",
+        "handle: starts, created by received(); sleeps 2 ms",
+        "handle: wakes up; ends",
+        "Task-1 main: wakes up; ends",
+    ]
+
+
+def test_who_is_waited_for_before_it_has_a_number_is_known_by_its_coroutine():
+    if not HAS_EAGER:
+        return
+
+    async def main():
+        async def handle():
+            await asyncio.sleep(0.002)
+
+        await begin(handle())
+
+    trace = Trace()
+    run(main, trace=trace)
+
+    assert steps(trace) == [
+        "Task-1 main: starts; creates handle; waits for task handle",
+        "handle: starts, created by Task-1; sleeps 2 ms",
+        "handle: wakes up; wakes Task-1; ends",
+        "Task-1 main: woken by handle; ends",
+    ]
+
+
+class Opaque(Coroutine):
+    """What does not say whether it runs: a compiled extension's, say. It wakes somebody, and ends a turn later."""
+
+    def __init__(self, gate):
+        self.gate = gate
+
+    def send(self, value):
+        if self.gate.done():
+            raise StopIteration
+        self.gate.set_result(None)
+
+    def throw(self, kind, *exc):
+        raise kind
+
+    def __await__(self):
+        return self
+
+
+def test_what_one_does_that_cannot_be_seen_to_run_is_of_the_step_it_began_in():
+    if not HAS_EAGER:
+        return
+
+    async def main():
+        gate = asyncio.get_running_loop().create_future()
+
+        async def wait():
+            await gate
+
+        asyncio.create_task(wait(), name="waiting")
+        await asyncio.sleep(0)
+        await begin(Opaque(gate), name="opaque")
+
+    trace = Trace()
+    run(main, trace=trace)
+
+    told = [re.sub(r" \(test_begun\.py:\d+\)", "", line) for line in steps(trace)]
+    assert told[2:5] == [
+        "Task-1 main: goes on; creates opaque; wakes waiting; waits for task opaque",
+        "waiting: woken by Task-1; ends",
+        "opaque: starts, created by Task-1; wakes Task-1; ends",
+    ]
 
 
 def test_each_does_what_it_did_itself_also_where_one_begins_within_another():

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 import weakref
 
@@ -124,6 +125,24 @@ def test_a_loop_that_reads_its_clock_late_in_the_middle_of_work():
     assert "* 10ms | earlier callbacks took 10 ms, and Task-1 main's timer (+6) is due already" in told(
         traced(main, schedule=Always(1), order="timing"), main
     )
+
+
+def test_what_only_asyncios_own_code_has_raised_and_what_a_thread_cancels_has_no_line_of_the_readers():
+    async def main():
+        limited = asyncio.create_task(asyncio.wait_for(asyncio.Event().wait(), 1), name="limited")
+        forever = asyncio.create_task(asyncio.sleep(60), name="forever")
+        await asyncio.wait([limited])
+        thread = threading.Thread(target=forever.cancel)
+        thread.start()
+        thread.join()
+        await asyncio.wait([forever])
+        assert isinstance(limited.exception(), TimeoutError)
+
+    trace = traced(main)
+
+    assert whats(trace, "limited")[-1].endswith("; wakes Task-1; raises TimeoutError")
+    assert whats(trace, "Task-1")[1] == "woken by limited; cancels forever; waits for wait()"
+    assert whats(trace, "forever")[-1] == "cancelled by Task-1; wakes Task-1; ends, cancelled"
 
 
 def test_a_loop_with_a_call_soon_of_its_own_is_recorded():

@@ -17,9 +17,7 @@ WRAPPERS = frozenset({"anext_awaitable", "async_generator_asend", "async_generat
 
 
 def awaited_by(coro: Any) -> Any:
-    """Return what the outermost frame of a task awaits."""
-    if type(coro) is CoroutineType:
-        return coro.cr_await
+    """Return what the outermost frame of a task awaits that is no plain coroutine."""
     return getattr(coro, "cr_await", None) or getattr(coro, "gi_yieldfrom", None)
 
 

@@ -367,8 +367,7 @@ class Scheduler:
                         turns = 0
                     jumps = self._jumps
             elif (ticks and (ticks[0] <= clock.tick or ticks[0] <= late.horizon)) or held or by_turns or sources:
-                if self._begin_turn():
-                    turns = 0
+                self._begin_turn()
             n = len(ready)
             for _ in FEW[n] if n < 17 else repeat(None, n):
                 entry = ready.popleft()

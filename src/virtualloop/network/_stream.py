@@ -67,7 +67,7 @@ class StreamSocket(Socket):
             return bool(self._waiting)
         wire = self.incoming
         if wire is None:
-            return bool(self._error)
+            return not self._connecting  # It is hung up.
         return bool(wire.size or wire.ended or self._error or self.over or self.shut_reading)
 
     def may_write(self) -> bool:

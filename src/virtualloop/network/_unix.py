@@ -50,13 +50,14 @@ class Paths:
             path = os.fsencode(path)
             if (sock.host, path) in self._bound:
                 raise error(errno.EADDRINUSE)
-        elif _MAKES_FILES:
+        elif not _MAKES_FILES:
+            if Path(os.fsdecode(path)).exists() or _key(sock, path) in self._bound:
+                raise error(errno.EADDRINUSE)
+        else:
             try:
                 os.mknod(path, stat.S_IFSOCK | 0o777)
             except FileExistsError:
                 raise error(errno.EADDRINUSE) from None
-        elif Path(os.fsdecode(path)).exists() or _key(sock, path) in self._bound:
-            raise error(errno.EADDRINUSE)
         self.add(sock, path)
         return path
 
@@ -72,7 +73,7 @@ class Paths:
     def find(self, sock: Named, path: Any) -> Any:
         """Return the socket that `sock` reaches at a path. Raises what connect() raises where there is none."""
         found = self._bound.get(_key(sock, _checked(path)))
-        if found is None and not _MAKES_FILES and not _is_abstract(path):
+        if not _MAKES_FILES and found is None and not _is_abstract(path):
             raise error(errno.ENOENT)
         if found is None or found.closed or found.host is not sock.host:
             raise error(errno.ECONNREFUSED)
