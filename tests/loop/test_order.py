@@ -1,6 +1,7 @@
 """What each order level promises, checked under schedules that try everything they may."""
 
 import asyncio
+import contextlib
 import contextvars
 import random
 
@@ -894,6 +895,39 @@ def test_what_was_set_within_plain_is_on_time_and_a_task_that_was_made_there_is_
     # The second sleep of the task is held as long as can be, and so are the others; what was set within is not.
     assert ran[0] == "timer"
     assert ran.index("reply") > 1
+
+
+def test_a_scope_within_another_one_ends_with_the_outer_one():
+    schedule = CountsEvents(0)
+
+    async def main():
+        async def sleeps():
+            await asyncio.sleep(0.01)
+
+        with virtualloop.plain():
+            with virtualloop.plain():
+                await asyncio.gather(sleeps(), sleeps())
+            await asyncio.gather(sleeps(), sleeps())
+            assert schedule.count() == 0
+        await asyncio.gather(sleeps(), sleeps())
+
+    run(main, schedule=schedule, order="tasks")
+
+    assert schedule.count() > 0
+
+
+@pytest.mark.parametrize(("within", "passed"), [(True, 0.0), (False, 0.02)])
+def test_the_clock_does_not_pass_what_was_set_within_plain_while_callbacks_run(within, passed):
+    async def main():
+        loop = asyncio.get_running_loop()
+        with virtualloop.plain() if within else contextlib.nullcontext():
+            loop.call_later(0.01, lambda: None)
+        loop.call_later(0.02, lambda: None)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return loop.time()
+
+    assert run(main, schedule=Always(1, "late"), order="io", lateness=0.05) == passed
 
 
 def test_the_network_is_at_its_best_within_plain():

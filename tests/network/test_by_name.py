@@ -422,8 +422,9 @@ def test_a_server_that_is_busy_is_told_as_well():
             go_on.wait()
 
     with serving(socketserver.TCPServer(("127.0.0.1", 0), Busy)) as server:
-        with socket.create_connection(server.server_address), pytest.raises(ConnectionRefusedError) as caught:
-            begun.wait()
+        client = socket.create_connection(server.server_address)
+        begun.wait()
+        with client, pytest.raises(ConnectionRefusedError) as caught:
             run(lambda: asyncio.open_connection(*server.server_address))
         go_on.set()
     assert "a real server of this process does, in another thread" in caught.value.__notes__[0]

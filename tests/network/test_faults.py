@@ -14,6 +14,7 @@ import pytest
 import helpers
 import virtualloop
 from helpers import Always
+from test_scenarios import client_context, server_context
 from virtualloop import Network, VirtualLoop, explore
 from virtualloop.schedules import Random, Recording, Replay
 
@@ -680,6 +681,57 @@ def test_a_power_cut_stops_everything_where_it_is():
             assert "timer" not in seen
             assert "of this host" not in seen
             assert cancelled == [True, True]
+
+
+def test_who_waits_for_the_same_as_a_task_of_a_crashed_host_goes_on():
+    async def main():
+        loop = asyncio.get_running_loop()
+        gate, seen = loop.create_future(), []
+
+        async def wait(name):
+            seen.append((name, await gate))
+
+        first = asyncio.create_task(wait("first"))
+        await asyncio.sleep(0)
+        with network().add_host("node") as node:
+            asyncio.create_task(wait("on the host"))
+        last = asyncio.create_task(wait("last"))
+        await asyncio.sleep(1)
+        node.crash()
+        gate.set_result("open")
+        await asyncio.gather(first, last)
+        return seen
+
+    assert run(main) == [("first", "open"), ("last", "open")]
+
+
+def test_a_connection_with_tls_is_gone_without_a_word_in_a_power_cut():
+    async def main():
+        lost = []
+
+        class Talks(asyncio.Protocol):
+            def connection_made(self, transport):
+                transport.write(b"hello")
+
+            def connection_lost(self, exc):
+                lost.append(exc)
+
+        loop = asyncio.get_running_loop()
+        server_host = network().host("localhost2")
+        with server_host:
+            server = await loop.create_server(Talks, port=443, ssl=server_context())
+        reader, writer = await asyncio.open_connection(
+            "localhost2", 443, ssl=client_context(), server_hostname="localhost"
+        )
+        assert await reader.readexactly(5) == b"hello"
+        server_host.crash()
+        del server
+        await asyncio.sleep(100)
+        heard = not reader.at_eof()
+        writer.transport.abort()
+        return lost, heard
+
+    assert run(main, network=Network(hosts=["localhost2"])) == ([], True)
 
 
 def test_who_awaits_a_task_of_a_crashed_host_sees_it_cancelled():

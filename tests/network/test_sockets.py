@@ -1,6 +1,7 @@
 """Properties of sockets in memory: nothing is lost, nothing is reordered, and nobody gets ahead without bound."""
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -467,10 +468,11 @@ def test_a_unix_socket_that_is_full_says_so_each_time(tmp_path):
         taker, sender = (make(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
         taker.bind(path)
         sender.setblocking(False)
-        with pytest.raises(BlockingIOError):
+        with contextlib.suppress(BlockingIOError):
             for _ in range(100_000):
                 sender.sendto(b"x", path)
-        raises(errno.EAGAIN, sender.sendto, b"x", path)
+        for _ in range(2):
+            raises(errno.EAGAIN, sender.sendto, b"x", path)
         while True:
             taker.recv(1)
             try:

@@ -412,3 +412,39 @@ def test_an_unclosed_loop_with_conditions_is_collected_at_once():
         assert reference() is None
     finally:
         gc.enable()
+
+
+def test_what_is_stated_outside_of_a_main_holds_for_all_that_come():
+    broken = []
+
+    async def main(breaks):
+        virtualloop.always(lambda: len(broken) < 5, "this main's own")
+        await asyncio.sleep(1)
+        broken.extend([1] * breaks)
+        await asyncio.sleep(1)
+
+    with opened() as loop:
+        loop.call_soon(lambda: virtualloop.always(lambda: not broken, "for good"))
+        loop.run_until_idle()
+        loop.run_until_complete(main(0))
+        with pytest.raises(AssertionError, match=r"^always\('for good'\) no longer holds at t=3, after a step of"):
+            loop.run_until_complete(main(1))
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_idle()
+
+
+def test_who_broke_it_in_the_turn_in_which_it_was_stated_is_not_known():
+    async def main():
+        loop = asyncio.get_running_loop()
+        done = []
+        loop.call_soon(lambda: virtualloop.always(lambda: not done, "not done"))
+        loop.call_soon(done.append, 1)
+        await asyncio.sleep(1)
+
+    with pytest.raises(AssertionError) as info:
+        run(main)
+
+    first, stated, *_ = str(info.value).splitlines()
+    assert first.endswith(", after the step in which it was stated, or one that was queued by then")
+    assert stated == "It was stated at"

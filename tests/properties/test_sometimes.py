@@ -117,3 +117,16 @@ def test_arguments_are_checked():
         virtualloop.sometimes(True, "text")
     with pytest.raises(TypeError, match="text must be a string"):
         virtualloop.sometimes(lambda: True, None)
+
+
+def test_what_has_held_is_not_asked_again_where_it_is_stated_again():
+    asked = []
+
+    async def main():
+        for _ in range(3):
+            virtualloop.sometimes(lambda: asked.append(1) or True, "it holds")
+            await asyncio.sleep(1)
+
+    run(main)
+
+    assert asked == [1]

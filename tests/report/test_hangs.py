@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import threading
 import time
 from queue import SimpleQueue
@@ -76,6 +77,45 @@ def hang_of(main):
     ):
         runner.run(main())
     return str(caught.value)
+
+
+def test_a_hang_is_told_where_several_wait_for_the_same_task():
+    async def main():
+        async def waits():
+            await nobody
+
+        async def awaits():
+            await last
+
+        alive = asyncio.create_task(beat())
+        nobody = asyncio.get_running_loop().create_future()
+        last = asyncio.create_task(waits(), name="last")
+        await asyncio.gather(awaits(), awaits(), last)
+        alive.cancel()
+
+    text = hang_of(main)
+    assert "\n4 tasks are blocked:\n" in text
+    assert "'last' awaits Future 'nobody', which is not done" in text
+
+
+def test_where_something_may_come_from_a_descriptor_it_is_no_hang():
+    async def main():
+        loop = asyncio.get_running_loop()
+        read, write = os.pipe()
+        got = loop.create_future()
+        loop.add_reader(read, lambda: got.set_result(os.read(read, 10)))
+        alive = asyncio.create_task(beat())
+        loop.call_later(2000, os.write, write, b"at last")
+        try:
+            return await got
+        finally:
+            alive.cancel()
+            loop.remove_reader(read)
+            os.close(read)
+            os.close(write)
+
+    with asyncio.Runner(loop_factory=lambda: Impatient(spin_limit=2000)) as runner:
+        assert runner.run(main()) == b"at last"
 
 
 @pytest.mark.parametrize("heartbeat", HEARTBEATS)

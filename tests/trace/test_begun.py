@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Coroutine
 
+import virtualloop
 from helpers import opened, run
 from virtualloop import Network, Trace
 
@@ -77,6 +78,38 @@ def test_what_begins_in_the_midst_of_a_plain_callback_is_a_step_of_its_own():
         "handle: starts, created by received(); sleeps 2 ms",
         "handle: wakes up; ends",
         "Task-1 main: wakes up; ends",
+    ]
+
+
+def test_what_is_noted_in_the_midst_of_another_ones_step_stands_there():
+    if not HAS_EAGER:
+        return
+
+    async def main():
+        async def handle():
+            virtualloop.note("in the handler")
+
+        begin(handle())
+        virtualloop.note("in main")
+        gate = asyncio.get_running_loop().create_future()
+
+        async def wait():
+            await gate
+
+        begin(wait())
+        await asyncio.sleep(0)
+        gate.set_result(None)
+
+    trace = Trace()
+    run(main, trace=trace)
+
+    told = [re.split(r"  +", line[2:].strip())[1:] for line in trace.lines()]
+    line = main.__code__.co_firstlineno
+    assert [row[0] for row in told[:4]] == ["Task-1 main", "note: in main", "handle", "note: in the handler"]
+    assert told[2][1:3] == ["starts, created by Task-1; ends", f"test_begun.py:{line + 1}"]
+    assert [row[1] for row in told[4:6]] == [
+        f"goes on; wakes wait (test_begun.py:{line + 13}); ends",
+        "woken by Task-1; ends",
     ]
 
 
@@ -168,7 +201,10 @@ def test_each_does_what_it_did_itself_also_where_one_begins_within_another():
     trace = Trace()
     run(main, trace=trace)
 
-    told = [re.sub(r" \(test_begun\.py:\d+\)", "", line) for line in steps(trace)]
+    lines = steps(trace)
+    line = wakes.__code__.co_firstlineno + 1
+    assert f"wakes: starts, created by outer; wakes waiting (test_begun.py:{line}); ends" in lines
+    told = [re.sub(r" \(test_begun\.py:\d+\)", "", line) for line in lines]
     assert "Task-1 main: goes on; creates outer; waits for task waiting" in told
     assert "outer: starts, created by Task-1; creates wakes; waits for Lock.acquire()" in told
     assert "wakes: starts, created by outer; wakes waiting; ends" in told

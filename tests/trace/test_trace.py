@@ -1,6 +1,7 @@
 """What a trace records and says."""
 
 import asyncio
+import contextvars
 import functools
 import gc
 import os
@@ -19,7 +20,7 @@ from virtualloop import Network, Trace, VirtualLoop
 from virtualloop._core.lateness import HELD
 from virtualloop.trace import Deviation
 from virtualloop.trace._table import CONTEXT, MAX_WIDTH, MIN_WIDTH, width
-from virtualloop.trace._trace import SHOWN
+from virtualloop.trace._trace import SHOWN, recorder_of
 
 
 def traced(main, *args, **kwargs):
@@ -223,6 +224,72 @@ def test_an_event_that_was_held_for_nothing_is_no_deviation():
         await asyncio.sleep(1)
 
     assert traced(main, schedule=Always(1), order="io").deviations == []
+
+
+def test_an_event_that_was_held_and_overtook_nothing_is_no_deviation():
+    """It was held behind what stood before it in any case, and once beside one that was cancelled."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.call_later(0, float)
+        loop.call_soon(int)
+        await asyncio.sleep(1)
+        loop.call_later(1, float)
+        loop.call_later(1, float).cancel()
+        await asyncio.sleep(2)
+
+    asked = Always(1, "hold")
+    trace = traced(main, schedule=asked, order="io")
+
+    assert [kind for _, kind in asked.asked].count("hold") >= 2
+    assert trace.deviations == []
+
+
+def test_an_event_that_is_held_when_the_run_ends_is_one_deviation_where_it_was_held_first():
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.call_later(1, float)
+        loop.call_later(1, int)
+        for _ in range(5):
+            await asyncio.sleep(0.5)
+
+    def main_ends():
+        trace = traced(main, schedule=HoldsForEver(), order="io", lateness=60)
+        return [line for line in told(trace, main) if line.startswith("*")], trace
+
+    class HoldsForEver:
+        asked = 0
+
+        def choose(self, n, kind):
+            self.asked += kind == "hold"
+            return HELD if kind == "hold" and self.asked == 2 else 0
+
+    lines, trace = main_ends()
+    assert lines == ["* 1000ms | Task-1 main's timer (+5) is late, and has not fired when the run ends"]
+    (deviation,) = trace.deviations
+    assert (deviation.time, deviation.kind) == (1.0, "hold")
+
+
+def test_a_callback_that_overtakes_a_wakeup():
+    async def main():
+        loop = asyncio.get_running_loop()
+        gate = loop.create_future()
+
+        async def waits():
+            await gate
+
+        task = asyncio.create_task(waits(), name="waits")
+        await asyncio.sleep(0)
+        loop.call_soon(lambda: (gate.set_result(None), loop.call_soon(cleans_up)))
+        await task
+
+    def cleans_up():
+        pass
+
+    trace = traced(main, schedule=Always(1, "task"), order="tasks")
+
+    (deviation,) = trace.deviations
+    assert deviation.text == "cleans_up(), queued by <lambda>(), runs before waits resumes"
 
 
 def test_cancelled_timers_are_not_late():
@@ -534,6 +601,38 @@ def test_a_task_that_does_not_say_who_cancelled_it(kind, is_woken_first):
     assert "cancelled" not in whats(trace, "producer")[-1]
 
 
+def test_of_tasks_that_do_not_say_who_cancelled_them_each_is_seen_each_time():
+    async def main():
+        async def stubborn():
+            for _ in range(3):
+                try:
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    continue
+
+        loop = asyncio.get_running_loop()
+        first = Own(asyncio.sleep(0.5), loop=loop, name="first")
+        second, third = (Own(stubborn(), loop=loop, name=name) for name in ("second", "third"))
+
+        async def kill(victim, times):
+            for _ in range(times):
+                await asyncio.sleep(1)
+                victim.cancel()
+
+        await asyncio.gather(kill(third, 3), kill(second, 2), first)
+        second.cancel()
+        await asyncio.wait([second, third])
+
+    trace = traced(main)
+
+    assert [sum("cancelled by" in what for what in whats(trace, name)) for name in ("first", "second", "third")] == [
+        0,
+        3,
+        3,
+    ]
+    assert trace.deviations == []
+
+
 def test_a_cancellation_of_its_own_kind_that_is_taken_back():
     """A timeout of a task that does not say who cancels it, which is another each time."""
 
@@ -603,6 +702,140 @@ def test_places_are_the_readers_own():
     assert of_main[-2] == ["+9", "await asyncio.sleep(1)"]
     assert failed[2].endswith("raises TimeoutError")
     assert failed[3] == "+2 -> +12"
+
+
+def test_what_fails_is_reported_with_a_trace_as_without():
+    def reported(**kwargs):
+        seen = []
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda loop, context: seen.append(context))
+
+            def fails(*args):
+                raise LookupError(args)
+
+            for count in range(4):
+                loop.call_soon(fails, *range(count))
+            await asyncio.sleep(1)
+
+        run(main, **kwargs)
+        return [(repr(context["exception"]), context["message"][:60], sorted(context)) for context in seen]
+
+    found = reported(trace=Trace())
+    assert found == reported()
+    assert [exception for exception, *_ in found] == [f"LookupError({tuple(range(count))!r})" for count in range(4)]
+
+
+def test_a_step_that_cannot_be_made_is_reported(caplog):
+    """Its context is that of whoever runs the loop, and is entered already."""
+
+    def reported(**kwargs):
+        context = contextvars.copy_context()
+        caplog.clear()
+        loop = VirtualLoop(**kwargs)
+        task = loop.create_task(asyncio.sleep(0), context=context)
+        context.run(loop.run_until_idle)
+        with pytest.warns(ResourceWarning, match="1 task is pending"):
+            loop.close()
+        task.get_coro().close()
+        task._log_destroy_pending = False
+        (record,) = caplog.records
+        return str(record.exc_info[1]).partition(":")[0], record.getMessage().partition("<")[0]
+
+    found = reported(trace=Trace())
+    assert found == reported()
+    assert found[0] == "cannot enter context"
+
+
+@pytest.mark.parametrize("count", range(5))
+def test_a_callback_is_given_all_its_arguments(count):
+    got = []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.call_soon(lambda *args: got.append(args), *range(count))
+        await asyncio.sleep(1)
+
+    traced(main)
+
+    assert got == [tuple(range(count))]
+
+
+def test_what_is_stated_holds_after_each_callback_of_a_traced_loop():
+    balance = [0]
+
+    async def main():
+        virtualloop.always(lambda: balance[0] >= 0, "not negative")
+        await asyncio.sleep(1)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(balance.__setitem__, 0, -1)
+        loop.call_soon(balance.__setitem__, 0, 1)
+        await asyncio.sleep(1)
+
+    with pytest.raises(AssertionError, match="no longer holds at t=1, after"):
+        traced(main)
+
+
+def test_who_is_cancelled_by_nobody_in_the_run_is_cancelled_from_outside():
+    async def main():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(1)
+
+    trace = Trace()
+    with opened(trace=trace) as loop:
+        task = loop.create_task(main())
+        loop.call_later(1, loop.stop)
+        loop.run_forever()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            loop.run_until_complete(task)
+        task.cancel()
+
+    assert whats(trace, "Task-1") == [
+        "starts; sleeps",
+        "cancelled from outside; sleeps 1 s",
+        "wakes up; ends, cancelled",
+    ]
+
+
+def test_a_task_that_ends_in_its_first_step_is_where_it_begins():
+    async def main():
+        async def at_once():
+            return
+
+        await asyncio.create_task(at_once(), name="at once")
+
+    assert told(traced(main), main)[1] == (
+        "0ms | at once | starts, created by Task-1; wakes Task-1; ends | +1 | async def at_once():"
+    )
+
+
+def test_what_the_exploration_cancels_is_a_deviation_and_no_deed_of_the_step():
+    trace = Trace()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        gate = loop.create_future()
+
+        async def waits(for_what):
+            await for_what
+
+        victim = asyncio.create_task(waits(loop.create_future()), name="victim")
+        woken = asyncio.create_task(waits(gate), name="woken")
+        await asyncio.sleep(0)
+        recorder_of(trace).cancel(victim, waits=True)
+        gate.set_result(None)
+        await asyncio.wait([victim, woken])
+
+    run(main, trace=trace)
+
+    assert "0ms | victim | cancelled by the exploration; ends, cancelled" in "\n".join(told(trace, main))
+    (what,) = [what for what in whats(trace, "Task-1") if "wakes" in what]
+    assert re.fullmatch(r"goes on; wakes woken \(test_trace\.py:\d+\); waits for wait\(\)", what)
+    assert [(deviation.kind, deviation.time) for deviation in trace.deviations] == [("cancel", 0.0)]
 
 
 def test_a_callback_of_asyncio_that_fails_is_told():

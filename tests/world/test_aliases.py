@@ -56,7 +56,7 @@ def positional(sleep=time.sleep):
     return sleep(1)
 
 
-def keyword(*, sleep=time.sleep):
+def keyword(*, other=len, sleep=time.sleep):
     return sleep(1)
 
 
@@ -79,7 +79,9 @@ def test_wherever_python_can_see_it(substitution):
     module = module_with(sleep=time.sleep)
     plain = {"sleep": time.sleep}
     instance, slotted = Binds(), Slotted()
+    instance.first, instance.second = "other", "things"
     instance.own = slotted.own = time.sleep
+    nameless = type("Nameless", (), {"__module__": None, "now": time.sleep, "other": len})
     enclosing = closure()
     as_function = functools.partial(time.sleep, 1)
     as_argument = functools.partial(lambda sleep, then: sleep(then), time.sleep, then=1)
@@ -92,6 +94,7 @@ def test_wherever_python_can_see_it(substitution):
         lambda: Binds.static(1),
         lambda: instance.own(1),
         lambda: slotted.own(1),
+        lambda: nameless.now(1),
         positional,
         keyword,
         enclosing,
@@ -123,11 +126,14 @@ def test_what_was_bound_meanwhile_is_given_back(substitution):
     def bound(sleep=time.sleep):
         return sleep
 
-    partial = functools.partial(time.sleep, 0)
+    partial, about = functools.partial(time.sleep, 0), functools.partial(len)
+    about.of = time.sleep
+    assert about.of is stand_in
     assert later.sleep is made.sleep is kept.sleep is kept.own is bound() is partial.func is stand_in
     substitution.release()
 
     assert later.sleep is made.sleep is made.static is kept.sleep is kept.own is bound() is partial.func is real
+    assert about.of is real and about.func is len
 
 
 def test_many_may_hold_it(substitution):
@@ -137,6 +143,19 @@ def test_many_may_hold_it(substitution):
     assert time.sleep is stand_in
     substitution.release()
     assert time.sleep is real
+
+
+def test_for_a_moment_it_is_away_where_it_was_and_nowhere_else(substitution):
+    with substitution.aside():
+        assert time.sleep is real
+    assert time.sleep is real
+    substitution.hold()
+    try:
+        with substitution.aside():
+            assert time.sleep is real
+        assert time.sleep is stand_in
+    finally:
+        substitution.release()
 
 
 def test_what_somebody_else_has_put_there_stays(substitution, monkeypatch):

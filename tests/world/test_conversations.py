@@ -3,7 +3,7 @@
 import types
 
 from virtualloop._world import conversations
-from virtualloop._world.conversations import QUIET, Conversation
+from virtualloop._world.conversations import QUIET, Conversation, Conversations
 
 
 def test_the_clock_stands_until_the_other_side_has_been_quiet(monkeypatch):
@@ -29,3 +29,15 @@ def test_the_clock_stands_until_the_other_side_has_been_quiet(monkeypatch):
     conversation.closed()
     assert not conversation.holds(0.0, None)
     assert ended == [conversation]
+
+
+def test_a_conversation_that_is_closed_twice_has_ended_once():
+    ended = []
+    conversations = Conversations(patience=1.0)
+    conversation = conversations.begin("db:5432", lambda: ended.append(bool(conversations)))
+    assert conversations
+    for _ in range(2):
+        conversation.closed()
+
+    assert not conversations
+    assert ended == [False]

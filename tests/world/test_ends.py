@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from virtualloop._world import system
-from virtualloop._world.ends import Ends, other_ends
+from virtualloop._world.ends import Ends, is_within, other_ends
 
 pytestmark = pytest.mark.skipif(not system.AVAILABLE, reason="this system does not tell who has a pipe")
 
@@ -103,3 +103,29 @@ def test_where_the_system_says_nothing_of_sockets(monkeypatch):
         monkeypatch.delattr(socket, "AF_NETLINK")
 
         assert other_ends([here.fileno()]) == NOBODY
+
+
+def test_what_the_system_does_not_say_of_a_descriptor_is_nobody(monkeypatch):
+    here, there = pty.openpty()
+    process = os.pidfd_open(os.getpid())
+    try:
+        monkeypatch.setattr(system, "told_of", lambda fd, key: None)
+        assert other_ends([here, process]) == NOBODY
+        # A process that has ended, or is one of another namespace.
+        monkeypatch.setattr(system, "told_of", lambda fd, key: -1)
+        assert other_ends([process]) == NOBODY
+    finally:
+        for fd in (here, there, process):
+            os.close(fd)
+
+
+def test_who_waits_for_a_file_does_not_wait_within_the_process(tmp_path, monkeypatch):
+    read, write = os.pipe()
+    with open(tmp_path / "file", "wb") as file:
+        for fds, within in (([read], True), ([file.fileno()], False), ([read, file.fileno()], False), ([], False)):
+            monkeypatch.setattr(system, "awaited_by", lambda native_id, fds=fds: (fds, None))
+            assert is_within(1) is within
+    monkeypatch.setattr(system, "awaited_by", lambda native_id: ([read], 7))  # or a child
+    assert not is_within(1)
+    os.close(read)
+    os.close(write)

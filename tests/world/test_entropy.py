@@ -109,8 +109,40 @@ def test_a_uuid_has_the_time_of_the_run_where_only_the_clock_is_its_own():
         assert first != second
         if hasattr(uuid, "uuid7"):
             assert uuid.uuid7().time == 1_800_000_000_000
+        assert uuid.uuid1(node=5, clock_seq=6).fields[3:] == (0x80, 6, 5)
+        assert uuid.uuid1(node=5).node == 5
 
     assert {name: vars(uuid).get(name) for name in known} == known
+
+
+def test_a_generator_may_be_seeded_again_and_by_a_class_of_its_own():
+    class Own(random.Random):
+        def __init__(self):
+            self.seed()
+
+    def drawn():
+        generator = random.Random(1)
+        generator.seed()
+        return generator.random(), Own().random()
+
+    with run(7):
+        first = drawn()
+    with run(7):
+        assert drawn() == first
+    assert drawn() != first
+
+
+def test_a_uuid_of_nobodys_thread_is_a_real_one():
+    made, begun = [], threading.Event()
+    thread = threading.Thread(target=lambda: (begun.wait(), made.append(uuid.uuid1())))
+    thread.start()
+    with run(7):
+        here = uuid.uuid1()
+        begun.set()
+        thread.join()
+
+    assert made[0].time != here.time
+    assert made[0].node != here.node
 
 
 def test_given_back():

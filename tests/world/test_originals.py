@@ -28,3 +28,10 @@ def test_it_is_found_behind_what_stands_in(monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: 1.0)
 
     assert Originals(time, ["monotonic"]).monotonic is monotonic is real_time.monotonic
+
+
+def test_what_this_python_does_not_have_is_named():
+    originals = Originals(time, ["monotonic", "clock_of_another_system"])
+
+    with pytest.raises(AttributeError, match=r"this Python has no clock_of_another_system\(\)"):
+        originals.clock_of_another_system()

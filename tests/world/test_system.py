@@ -139,3 +139,11 @@ def test_what_has_ended_has_nothing_and_does_nothing():
 
 def test_a_thread_that_has_not_begun_does_nothing():
     assert system.what_does(threading.Thread().native_id) is None
+
+
+@pytest.mark.parametrize("said", [b"", b"running", b"-1 0x7f00 0x7f01"])
+def test_who_waits_for_nothing_that_is_told_waits_for_nobody(said, monkeypatch):
+    monkeypatch.setattr(system, "_read", lambda path, room=0: said)
+
+    assert system.awaited_by(1) is None
+    assert system._what_does("") == (system.Doing(Call.WORK) if said else None)

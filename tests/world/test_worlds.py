@@ -17,10 +17,11 @@ import weakref
 import pytest
 
 import virtualloop
-from helpers import LEVELS, run
+from helpers import LEVELS, opened, run
 from virtualloop import DeadlockError, VirtualLoop
-from virtualloop._world import patience, system, world
+from virtualloop._world import patience, system, turns, world
 from virtualloop._world.parked import State, look_at
+from virtualloop._world.steps import step_now
 
 
 @pytest.fixture(autouse=True)
@@ -448,6 +449,73 @@ def test_what_threads_are_started_by_may_be_somebody_elses(monkeypatch):
     assert run(main) is False
     assert None not in homes
     assert not log[6:]
+
+
+def test_a_thread_that_is_none_of_threadings_is_started_as_ever():
+    async def main():
+        ran = threading.Event()
+        starts = getattr(threading, world.STARTS)
+        starts(ran.set) if "joinable" in world.STARTS else starts(ran.set, ())
+        return ran.wait(60)
+
+    assert run(main)
+
+
+def test_a_loop_that_runs_in_a_step_of_another_one():
+    """As nest_asyncio and its kin have it."""
+
+    async def inner():
+        thread = threading.Thread(target=int)
+        thread.start()
+        await asyncio.sleep(5)
+        return world.started_in(thread)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        asyncio._leave_task(loop, task)
+        asyncio._set_running_loop(None)
+        try:
+            home = run(inner)
+        finally:
+            asyncio._set_running_loop(loop)
+            asyncio._enter_task(loop, task)
+        await asyncio.sleep(1)
+        return home is not None, loop.time()
+
+    before = replaced()
+    assert run(main) == (True, 1.0)
+    assert replaced() == before
+
+
+def test_the_main_thread_is_at_work_or_waits():
+    seen = []
+    with opened() as loop:
+        threads = loop._threads
+        assert not threads.main_is_at_work()  # It is this one.
+        thread = threading.Thread(target=lambda: seen.append(threads.main_is_at_work()))
+        thread.start()
+        while not seen:
+            pass
+        thread.join()
+
+        def wait_until_it_waits():
+            while threads.main_is_at_work():
+                time.sleep(0.001)
+
+        thread = threading.Thread(target=wait_until_it_waits)
+        thread.start()
+        thread.join()
+
+    assert seen == [True]
+
+
+def test_a_thread_that_has_not_begun_is_parked_nowhere():
+    assert turns.where_parked(threading.Thread(target=int)) is None
+
+
+def test_outside_of_a_loop_there_is_no_step():
+    assert step_now() is None
 
 
 def test_a_thread_that_cannot_be_started():

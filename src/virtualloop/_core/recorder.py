@@ -149,7 +149,6 @@ class Recorder:
         self._unnumbered: dict[Any, int] = {}
         # Parts of the loop; its queue is a deque, or a ReorderingQueue.
         self._queue: Any
-        self._number: Callable[[Any], int]
         self._current_task: Callable[[], Any]
         self._failed: Callable[[BaseException, Any], None]
         self._wrapper: object = None
@@ -173,19 +172,17 @@ class Recorder:
         clock: Clock,
         timers: Timers,
         queue: Any,
-        number_of: Callable[[Any], int],
         current_task: Callable[[], Any],
         failed: Callable[[BaseException, Any], None],
         wrapper: object,
     ) -> None:
         """Take the parts of the loop.
 
-        Its queue, what tells tasks apart, which one runs, what it tells of errors, and the callback that wraps others.
+        Its queue, what says which task runs, what it tells of errors, and the callback that wraps others.
         """
         self._clock = clock
         self._timers = timers
         self._queue = queue
-        self._number = number_of
         self._current_task = current_task
         self._failed = failed
         self._wrapper = wrapper
@@ -656,8 +653,7 @@ class Recorder:
         callback = entry._callback
         if callback is self._wrapper:
             callback = entry._args[0]._callback
-        code: CodeType | None = getattr(callback, "__code__", None)
-        return _name_of(callback) if code is None else code
+        return _name_of(callback)
 
     def _count(self, code: CodeType) -> int:
         """Return what a code object counts as, seen for the first time."""

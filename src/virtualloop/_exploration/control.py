@@ -83,7 +83,7 @@ def controlled(*, patched: bool) -> Iterator[None]:
             process.collects = gc.isenabled()
             gc.disable()
         # Where filters belong to a context each exploration has its own, else the process has one list of them.
-        if getattr(sys.flags, "context_aware_warnings", False):
+        if sys.version_info >= (3, 14) and sys.flags.context_aware_warnings:
             own.enter_context(_quiet())
         elif process.explorations == 1:
             process.filters.enter_context(_quiet())

@@ -11,6 +11,7 @@ the orders "io" and "tasks" it may be held.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context
 from typing import Any
@@ -84,9 +85,7 @@ class LoopDriver:
             context = self._context_of(task)
             if context is not None and runs_here(context):
                 _forget_wakeup(task)
-                coroutine = task.get_coro()
-                if coroutine is not None:
-                    stopped.append(coroutine)
+                stopped.append(task.get_coro())
                 # As a future only: a task would throw CancelledError into its coroutine.
                 asyncio.Future.cancel(task)
         self._drop_steps(runs_here)
@@ -98,12 +97,13 @@ class LoopDriver:
         return stopped
 
     def _context_of(self, task: Any) -> Context | None:
-        if hasattr(task, "get_context"):
-            return task.get_context()  # type: ignore[no-any-return]  # since Python 3.12
-        # It waits for a future, or its next step is in the queue.
-        waiting = [context for callback, context in _callbacks_of(task._fut_waiter) if _task_of(callback) is task]
-        queued = [entry[0] for entry in self._loop._queue if type(entry) is tuple and _task_of(entry[1]) is task]
-        return next(iter(waiting + queued), None)
+        if sys.version_info < (3, 12):
+            # It waits for a future, or its next step is in the queue.
+            waiting = [context for callback, context in _callbacks_of(task._fut_waiter) if _task_of(callback) is task]
+            queued = [entry[0] for entry in self._loop._queue if type(entry) is tuple and _task_of(entry[1]) is task]
+            return next(iter(waiting + queued), None)
+        context: Context = task.get_context()
+        return context
 
     def _drop_steps(self, runs_here: Callable[[Context], bool]) -> None:
         """Put a cancelled callback in the place of each step in the queue: the loop counts on as many entries."""

@@ -17,7 +17,7 @@ from virtualloop._core.ready import ReorderingQueue
 from virtualloop._core.scheduler import Scheduler
 from virtualloop._loop.creation import attended
 from virtualloop._loop.handles import report, run_unless_cancelled
-from virtualloop._stock.tasks import NumberedTask, Task, TracedTask, number_of
+from virtualloop._stock.tasks import NumberedTask, Task, TracedTask
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -191,7 +191,6 @@ def keep_record(loop: Fitted, trace: Trace, call_soon: object) -> None:
         clock=loop._clock,
         timers=loop._timers,
         queue=loop._queue,
-        number_of=number_of,
         current_task=partial(asyncio.current_task, loop),  # type: ignore[arg-type]  # it is one
         failed=partial(report, loop),
         wrapper=run_unless_cancelled,

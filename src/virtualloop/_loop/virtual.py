@@ -599,8 +599,7 @@ class VirtualLoop(Services):
         # At the end of the process the modules that this needs may be gone, as is all that could be closed.
         if not self._closed and not _at_exit():
             _warn(f"unclosed event loop {self!r}", ResourceWarning, source=self)
-            if not self.is_running():
-                self._close()
+            self._close()  # What runs is referred to, so it does not run.
 
     def _scheduling(self) -> Scheduler:
         """Return the scheduler, made when it is first needed: most of a short test's loops do without for long."""

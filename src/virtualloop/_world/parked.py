@@ -267,7 +267,7 @@ def _callee(code: CodeType, position: int) -> tuple[str, ...] | None:
     at = bisect(instructions, position, key=lambda instruction: instruction.offset) - 1
     if at < 0:
         return None
-    if instructions[at].opname == "PRECALL":
+    if sys.version_info < (3, 12) and instructions[at].opname == "PRECALL":
         at += 1  # On Python 3.11 it may make the call itself.
     at -= sum(instruction.opname == "PRECALL" for instruction in instructions[:at])
     instructions = [instruction for instruction in instructions if instruction.opname != "PRECALL"]
@@ -293,7 +293,7 @@ def _callee(code: CodeType, position: int) -> tuple[str, ...] | None:
     if at < 0:
         return None
     method = instructions[at]
-    if method.opname == "LOAD_SPECIAL":  # a with statement, since Python 3.14
+    if sys.version_info >= (3, 14) and method.opname == "LOAD_SPECIAL":  # a with statement
         return ("__enter__",)
     if method.opname in ("LOAD_ATTR", "LOAD_METHOD"):
         return (*(_name_before(instructions, at) or _UNKNOWN), str(method.argval))
