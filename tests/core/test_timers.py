@@ -91,9 +91,9 @@ def test_a_sweep_is_paid_for_by_the_cancellations():
     for i in range(20_000):
         timer = Timer("timeout")
         timers.add(i, timer)
-        before = timers._cancelled
+        before = timers.cancelled
         cancel(timers, timer)
-        walks += timers._cancelled < before
+        walks += timers.cancelled < before
 
     assert walks <= 4
     timers.check()
@@ -108,7 +108,7 @@ def test_a_few_cancellations_among_many_timers_sweep_nothing():
         timers.add(i, timer)
         cancel(timers, timer)
 
-    assert timers._cancelled == 10 * MIN_CANCELLED
+    assert timers.cancelled == 10 * MIN_CANCELLED
     timers.check()
 
 
@@ -123,7 +123,7 @@ def test_after_a_sweep_as_many_cancellations_are_free_as_timers_are_left():
         cancel(timers, timer)
     timers.check()
 
-    assert timers._sweep_above == len(kept)
+    assert timers.sweep_above == len(kept)
     assert [timers.of(tick) for tick in sorted(timers.ticks)[:2]] == [kept[:2], kept[2:4]]
 
 
@@ -179,7 +179,7 @@ def test_clear():
     timers.check()
 
     assert timers.next_tick() is None
-    assert timers._cancelled == 0
+    assert timers.cancelled == 0
 
 
 STEPS = st.lists(

@@ -18,7 +18,7 @@ one until it comes in.
 from __future__ import annotations
 
 import sys
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from itertools import compress, islice
@@ -172,7 +172,14 @@ class Moments:
         `only` is the interval in which all of them were set. `beside` are others that are due at the same time, within
         so many ticks more; a moment is longer than that.
         """
-        self._sort()
+        if self._arrived:
+            self._sort()
+        if only is not None and not beside and not self._late:
+            numbers = _numbers(events)
+            if min(numbers) > 0:
+                # As most are, at a fraction of the cost: they stand as they were set.
+                least = only.first_open(ticks + MOMENT)
+                return [] if least is None else [*events[bisect_left(numbers, least, 1) :]]
         everything = events
         if beside:
             everything = sorted((*events, *beside), key=_place)
@@ -183,7 +190,7 @@ class Moments:
         if only is not None and not beside and not parting:
             late = {self._late[key][1] if (key := id(event)) in self._late else 0 for event in events}
             if len(late) == 1:
-                # As most are, at a fraction of the cost.
+                # All of them are late by as much.
                 least = only.first_open(late.pop() + ticks + MOMENT)
                 return [] if least is None else list(compress(events[1:], [place >= least for place in places[1:]]))
         asked = set(map(id, events)) if beside else None

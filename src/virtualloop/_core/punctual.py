@@ -212,13 +212,12 @@ class PunctualScheduler(Scheduler):
                 if self._begin_turn():
                     turns = 0
             horizon = arrivals.horizon
-            wait, arrivals.passes = 1, False
+            arrivals.passes = False
             n = len(ready)
+            again = n - 1
             for left in DOWN[n] if n < 17 else range(n, 0, -1):
-                if wait:
-                    wait -= 1
-                elif ticks and clock.tick < ticks[0] <= horizon:
-                    wait = look(left, None if self.settling is None else self.settling.next_stop())
+                if ticks and left <= again and clock.tick < ticks[0] <= horizon:
+                    again = left - 1 - look(left, None if self.settling is None else self.settling.next_stop())
                 entry = popleft()
                 try:
                     if type(entry) is tuple:

@@ -34,7 +34,7 @@ class Timer(Protocol):
 class Timers:
     """Timers by tick. Adding costs O(log of distinct ticks), cancelling O(1) on average."""
 
-    __slots__ = ("_cancelled", "_sweep_above", "by_tick", "number", "ticks")
+    __slots__ = ("by_tick", "cancelled", "number", "sweep_above", "ticks")
 
     def __init__(self) -> None:
         #: The heap of distinct ticks, and what each one has. The loop's hot path reads and adds to both by itself, as
@@ -45,8 +45,10 @@ class Timers:
         #: How many were set for a later tick: a spin sets none. Those who add count, and mark each with its number, as
         #: its `_scheduled`: negative where the program has computed the deadline, 0 if it is due at once.
         self.number = 0
-        self._cancelled = 0
-        self._sweep_above = MIN_CANCELLED
+        #: How many may have been cancelled since the last sweep, and how many have to be for the next one. The loop's
+        #: hot path counts by itself, as `count_cancelled` does.
+        self.cancelled = 0
+        self.sweep_above = MIN_CANCELLED
 
     def add(self, tick: int, timer: Timer) -> None:
         """Put `timer` behind those already registered for `tick`."""
@@ -75,12 +77,16 @@ class Timers:
 
     def count_cancelled(self) -> None:
         """Take note that a timer was cancelled that is pending, or may be."""
-        self._cancelled += 1
-        if self._cancelled > self._sweep_above:
-            # Timers may have been added since the last sweep: there are at least as many as ticks.
-            self._sweep_above = max(self._sweep_above, len(self.by_tick) // 2)
-            if self._cancelled > self._sweep_above:
-                self._sweep()
+        self.cancelled += 1
+        if self.cancelled > self.sweep_above:
+            self.sweep_if_worth_it()
+
+    def sweep_if_worth_it(self) -> None:
+        """Let go of the cancelled timers, unless many more have been added since that was last done."""
+        # There are at least as many timers as ticks.
+        self.sweep_above = max(self.sweep_above, len(self.by_tick) // 2)
+        if self.cancelled > self.sweep_above:
+            self._sweep()
 
     def next_tick(self) -> int | None:
         """Return the tick of the earliest timer that was not cancelled, or None."""
@@ -137,7 +143,7 @@ class Timers:
         """Forget all timers."""
         self.ticks.clear()
         self.by_tick.clear()
-        self._cancelled = 0
+        self.cancelled = 0
 
     def check(self) -> None:
         """Assert every invariant; for tests, which call it after each step."""
@@ -149,7 +155,7 @@ class Timers:
         entries = [entry if type(entry) is list else [entry] for entry in by_tick.values()]
         assert all(entries), "a tick without a timer"
         cancelled = sum(timer._callback is None for entry in entries for timer in entry)
-        assert cancelled <= self._cancelled <= self._sweep_above, "cancelled timers are miscounted"
+        assert cancelled <= self.cancelled <= self.sweep_above, "cancelled timers are miscounted"
 
     def _sweep(self) -> None:
         live = 0
@@ -163,5 +169,5 @@ class Timers:
         self.by_tick.update(kept)
         self.ticks[:] = kept
         heapify(self.ticks)
-        self._cancelled = 0
-        self._sweep_above = max(MIN_CANCELLED, live)
+        self.cancelled = 0
+        self.sweep_above = max(MIN_CANCELLED, live)

@@ -340,7 +340,7 @@ class VirtualLoop(Services):
     # --- callbacks ----------------------------------------------------------------------------------------------------
 
     def call_soon(
-        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+        self, /, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """Run `callback(*args)` in the next turn, after what is already queued. Return a handle to cancel it by."""
         if self._checked:
@@ -418,15 +418,23 @@ class VirtualLoop(Services):
         # What follows is clock.tick_at() and checked.set_timer(), in line.
         if (tick := int(when * TICKS_PER_SECOND + 0.5)) <= clock.tick:
             tick = clock.tick + 1
-        self._timers.number += 1
         handle = TimerHandle()
-        handle._scheduled = -self._timers.number
         handle._callback = callback
         handle._args = args
         handle._context = copy_context() if context is None else context
         handle._loop = self
         handle._when = when
-        self._timers.add(tick, handle)
+        timers = self._timers
+        timers.number = number = timers.number + 1
+        handle._scheduled = -number
+        entry = timers.by_tick.get(tick)
+        if entry is None:
+            timers.by_tick[tick] = handle
+            heappush(timers.ticks, tick)
+        elif type(entry) is list:
+            entry.append(handle)
+        else:
+            timers.by_tick[tick] = [entry, handle]
         return handle
 
     def call_soon_threadsafe(
@@ -453,7 +461,10 @@ class VirtualLoop(Services):
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         if handle._when > self._clock.seconds:  # type: ignore[attr-defined]  # else it is due, and will be gone at once
-            self._timers.count_cancelled()
+            timers = self._timers  # what follows is count_cancelled(), in line
+            timers.cancelled += 1
+            if timers.cancelled > timers.sweep_above:
+                timers.sweep_if_worth_it()
 
     # --- futures and tasks --------------------------------------------------------------------------------------------
 
