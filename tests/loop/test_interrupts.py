@@ -103,7 +103,7 @@ def connection(where):
             server.close()
             done.set_result(None)
 
-        loop.keep = loop.create_task(main())
+        loop.keep = [loop.create_task(main())]
 
     begin.__name__ = where
     return begin
@@ -128,7 +128,7 @@ def datagram(loop, reach, done):
         await asyncio.sleep(0.01)
         done.set_result(None)
 
-    loop.keep = loop.create_task(main())
+    loop.keep = [loop.create_task(main())]
 
 
 PLACES = [callback, timer, step, done_callback, datagram]
@@ -156,6 +156,9 @@ def seen(make_loop, begin, kind):
             task.cancel()
         loop.run_until_complete(asyncio.sleep(0.01))
         loop.close()
+        for task in getattr(loop, "keep", ()):
+            # Else the garbage collector says in some other test that nobody has asked for it.
+            task.exception()
 
 
 def debugged():
