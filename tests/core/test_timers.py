@@ -133,12 +133,12 @@ def cancelled_before_a_sweep(ticks):
     for tick in range(ticks):
         timers.add(tick, Timer("alive"))
     cancelled = 0
-    while timers._cancelled == cancelled:
+    while timers.cancelled == cancelled:
         timers.add(0, timer := Timer("timeout"))
         cancel(timers, timer)
         timers.check()
         cancelled += 1
-    assert timers._cancelled == 0
+    assert timers.cancelled == 0
     return cancelled - 1
 
 
@@ -263,8 +263,8 @@ def crowded():
         (lambda timers: timers.ticks.pop(), "the heap and the dict disagree"),
         (lambda timers: timers.ticks.reverse(), "the heap is out of order"),
         (lambda timers: timers.by_tick[2].clear(), "a tick without a timer"),
-        (lambda timers: setattr(timers, "_cancelled", 0), "cancelled timers are miscounted"),
-        (lambda timers: setattr(timers, "_sweep_above", 0), "cancelled timers are miscounted"),
+        (lambda timers: setattr(timers, "cancelled", 0), "cancelled timers are miscounted"),
+        (lambda timers: setattr(timers, "sweep_above", 0), "cancelled timers are miscounted"),
     ],
 )
 def test_a_check_says_what_is_wrong(harm, text):
