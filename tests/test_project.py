@@ -81,6 +81,7 @@ LAYERS = [
     "_world.executors",
     "_world.threads",
     "_world.pace",
+    "_world.polls",
     "_world.children",
     "_world.descriptors",
     "_world.processes",

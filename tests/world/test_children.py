@@ -302,18 +302,22 @@ def test_a_child_of_the_loop_that_nobody_awaits_is_waited_for_where_it_can_be_he
     assert run(main, thread_patience=60) == 0
 
 
-def test_a_handler_that_only_python_knows_of_makes_no_deadlock():
+@pytest.mark.parametrize("limit", [None, 5])
+@pytest.mark.parametrize("number", [signal.SIGCHLD, signal.SIGUSR1])
+@pytest.mark.parametrize("order", LEVELS)
+def test_a_signal_whose_handler_only_python_knows_of(number, limit, order):
     async def main():
         heard = Heard()
-        before = signal.signal(signal.SIGCHLD, lambda *_: heard())
+        before = signal.signal(number, lambda *_: heard())
         try:
-            with child_that_works():
-                await heard.future
+            with child_that_works(f"import os; os.kill(os.getppid(), {int(number)}); time.sleep(60)"):
+                async with asyncio.timeout(limit):
+                    await heard.future
         finally:
-            signal.signal(signal.SIGCHLD, before)
+            signal.signal(number, before)
         return heard.loop.time()
 
-    assert run(main, thread_patience=60) == 0
+    assert run(main, 1, order=order, thread_patience=60) < 0.1
 
 
 def test_children_that_have_ended_or_wait_for_this_process_do_not_hold_the_clock():

@@ -59,7 +59,7 @@ class Outside(Protocol):
 
     @property
     def crowd(self) -> Callable[[], int]:
-        """What returns how many threads there are beside the main one; called at each jump of the clock."""
+        """What returns how many threads there are beside the main one; called at each jump, and another after one."""
         ...
 
     def stirs(self) -> bool:
@@ -330,10 +330,8 @@ class Scheduler:
         held, by_turns, sources = late.held, late.by_turns, self._sources
         outside = self.outside
         assert outside is not None
-        crowd = outside.crowd
-        jumps, most_jumps = self._jumps, self.most_jumps
-        spin = self.spin
-        turns = 0
+        jumps, most_jumps, crowd = self._jumps, self.most_jumps, outside.crowd
+        spin, turns = self.spin, 0
         look_at = spin.next_look(1)
         while True:
             if not ready:
@@ -361,6 +359,9 @@ class Scheduler:
                     clock.seconds = tick / TICKS_PER_SECOND
                     jumps += 1
                     turns = 0
+                elif crowd is not outside.crowd:
+                    crowd = outside.crowd
+                    continue
                 else:
                     self._jumps = jumps
                     if self._begin_turn():
@@ -551,8 +552,7 @@ class Scheduler:
             return False
         for source in self._sources:
             source.poll()
-        clock = self._clock
-        ticks = self._timers.ticks
+        clock, ticks = self._clock, self._timers.ticks
         nothing = not self._ready and not self.leave
         if arrivals is None:
             idle = nothing and not (ticks and ticks[0] <= clock.tick)
@@ -581,6 +581,7 @@ class Scheduler:
         """Nothing is ready and nothing is due: hear what is outside, move the clock, or end."""
         outside = self.outside
         assert outside is not None
+        outside.crowd()  # It is to know that the clock is about to move.
         if outside.stirs() and outside.collect(self._next_event()):
             return
         tick = self._timers.next_tick()

@@ -394,11 +394,12 @@ class Networking(asyncio.AbstractEventLoop):
         extra: Any = None, **kwargs: Any
     ) -> Any:  # fmt: skip
         """Do what stock asyncio does, where the loop itself sees that a child has ended."""
-        from virtualloop._stock.processes import SubprocessTransport, TransportedChild
+        from virtualloop._stock.processes import TransportedChild, asking
+        from virtualloop._world.polls import is_running
         from virtualloop._world.processes import Processes
 
         waiter = self.create_future()
-        transport = SubprocessTransport(
+        transport = asking(is_running)(
             self, protocol, args, shell, stdin, stdout, stderr, bufsize, waiter=waiter, extra=extra, **kwargs
         )
         descriptors = self._descriptors

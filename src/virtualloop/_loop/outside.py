@@ -21,6 +21,8 @@ from virtualloop._loop.inbox import Inbox
 from virtualloop._world import system
 from virtualloop._world.children import signals_are_heard
 from virtualloop._world.descriptors import LONGEST_PAUSE, Descriptors
+from virtualloop._world.polls import Polls
+from virtualloop._world.polls import watch as watch_polls
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
         @property
         def _runs_forever(self) -> bool: ...
         def _handles_signals(self) -> bool: ...
+        def _look_again(self) -> None: ...
 
         _inbox: Inbox | None
         _recorder: Recorder | None
@@ -88,12 +91,14 @@ class _Polling:
 class LoopOutside:
     """The outside of a loop that runs."""
 
-    __slots__ = ("_doubted", "_hang", "_loop", "crowd")
+    __slots__ = ("_doubted", "_hang", "_hears_signals", "_loop", "crowd")
 
     def __init__(self, loop: Driven) -> None:
         self._loop = loop
-        #: What returns how many threads there are beside the main one: C, because it is called at each jump.
-        self.crowd: Any = _thread._count
+        #: What returns how many threads there are beside the main one: C after the first jump, as it is called at each.
+        self.crowd: Any = self._first_jump
+        #: Whether the program handles a signal that children send, as far as was seen then.
+        self._hears_signals = False
         self._hang: Hang | None = None
         #: Whether the threads were looked at once more, and nothing has come of it.
         self._doubted = False
@@ -129,6 +134,18 @@ class LoopOutside:
         descriptors = self._loop._watched
         return descriptors is not None and descriptors.holds(passed, self._seconds_to(ahead))
 
+    def child_asked(self, child: int, *, ended: bool) -> None:
+        """A step of the loop has asked a child process whether it has ended."""
+        loop = self._loop
+        descriptors = loop._descriptors
+        if descriptors.polls is None:
+            descriptors.polls = Polls(loop._clock)
+        descriptors.polls.asked(child, ended=ended)
+        if not ended and descriptors.polls.now():
+            # It depends on the outside from now on, and the clock does not move unasked.
+            loop._scheduling().alone = False
+            loop._look_again()
+
     def thread_started(self) -> None:
         """A step of the loop starts a thread: from now on the clock does not move unasked, even if it ends at once."""
         self._loop._scheduling().alone = False
@@ -146,12 +163,25 @@ class LoopOutside:
     def stirs(self) -> bool:
         """Return whether there may be anything to collect or to wait for."""
         loop = self._loop
-        if loop._watched:
+        if loop._watched or self._polls():
             return True
-        if loop._signals is not None:
-            if self._alarm() is not None or (loop._handles_signals() and _children_may_signal()):
-                return True
+        if (self._hears_signals or loop._handles_signals()) and _children_may_signal():
+            return True
+        if loop._signals is not None and self._alarm() is not None:
+            return True
         return _thread._count() > 0 if loop._idle_threads is None else loop._idle_threads.anything()
+
+    def _first_jump(self) -> int:
+        """The clock is about to move for the first time in this drive: stands for `crowd` until then.
+
+        What may come of processes is looked for only now: before, nobody has waited.
+        """
+        self.crowd = _thread._count
+        watch_polls()
+        self._hears_signals = signals_are_heard()
+        if self._hears_signals:
+            self._loop._scheduling().alone = False
+        return 1
 
     def collect(self, ahead: int | None, beside: int = 0) -> bool:
         """Wait until nobody else can move by himself, and queue what came; return whether to look again.
@@ -161,7 +191,7 @@ class LoopOutside:
         """
         loop = self._loop
         queue = self._polling(beside)
-        if loop._watched or _children_may_signal():
+        if loop._watched or _children_may_signal() or self._polls():
             found = loop._descriptors.settle(
                 loop._queue if loop._signals is None else queue,
                 self._seconds_to(ahead),
@@ -170,6 +200,11 @@ class LoopOutside:
         else:
             found = self._collect_from_threads(queue, ahead)
         return found or self._wait_for_alarm(queue, ahead)
+
+    def _polls(self) -> bool:
+        """Return whether the program waits for the end of a child by asking for it."""
+        watched = self._loop._watched
+        return watched is not None and watched.polls is not None and bool(watched.polls.now())
 
     def _seconds_to(self, tick: int | None) -> float | None:
         return None if tick is None else max(tick - self._loop._clock.tick, 0) / TICKS_PER_SECOND

@@ -1,20 +1,39 @@
 """Child processes as stock asyncio's transports know them.
 
-Owns who awaits a child, and which descriptors are the ends of its pipes.
+Owns who awaits a child or asks whether it has ended, and which descriptors are the ends of its pipes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import Any
 
 from virtualloop._stock.private import SubprocessTransport
 
-__all__ = ["SubprocessTransport", "TransportedChild"]
+__all__ = ["TransportedChild", "asking"]
 
 
 _Streams = asyncio.subprocess.SubprocessStreamProtocol
+
+
+@functools.cache
+def asking(asked: Callable[[int], None]) -> Any:
+    """Return the class of such transports; `asked(pid)` is called when a program asks for a child that still runs."""
+
+    class Asking(SubprocessTransport):  # type: ignore[misc]  # known at run time
+        """A transport that tells when it is asked."""
+
+        def get_returncode(self) -> int | None:
+            """Return how the child has ended, or None while it runs."""
+            returncode: int | None = super().get_returncode()
+            if returncode is None:
+                asked(self.get_pid())
+            return returncode
+
+    Asking.__name__ = SubprocessTransport.__name__
+    return Asking
 
 
 class TransportedChild:

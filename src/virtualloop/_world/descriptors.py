@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from virtualloop._world.children import Children
 from virtualloop._world.natives import at_work
 from virtualloop._world.originals import real_time
+from virtualloop._world.polls import Polls
 from virtualloop._world.segments import holds_back, is_connection
 from virtualloop._world.system import opened
 
@@ -83,6 +84,8 @@ class Descriptors:
         self._children = Children(patience)
         #: Returns the children that the loop has started; see `Children.hold`.
         self.loops_children: Callable[[], Mapping[int, Collection[int] | None]] = dict
+        #: Which children the program asks whether they have ended, as soon as it has asked for any.
+        self.polls: Polls | None = None
         self._selector = selectors.DefaultSelector()
         # By descriptor: who waits to read and to write.
         self._watchers: dict[int, list[Any]] = {}
@@ -206,7 +209,8 @@ class Descriptors:
         held = [holder.holds(passed, ahead) for holder in self._holders]
         # Whoever is followed is waited for by a holder.
         watched = self._watchers.keys() - self.hears.keys()
-        held.append(self._children.hold(watched, self.loops_children(), passed, ahead))
+        polled = () if self.polls is None else self.polls.now()
+        held.append(self._children.hold(watched, self.loops_children(), passed, ahead, polled=polled))
         return True in held
 
     def settle(self, ready: Sized, ahead: float | None, others: Callable[[], bool]) -> bool:

@@ -56,11 +56,13 @@ __all__ = [
     "leave",
     "move_out",
     "running",
+    "running_here",
     "running_in",
     "runs_a_loop",
     "settle_in",
     "started_in",
     "threads_of_loops",
+    "until_last_stops",
 ]
 
 
@@ -106,6 +108,10 @@ class Driven(Protocol):
 
     def take_from(self, thread: threading.Thread) -> None:
         """Queue what a thread has sent: a step of it waits for that one, or has seen it end."""
+        ...
+
+    def child_asked(self, child: int, *, ended: bool) -> None:
+        """A step of it has asked a child process whether it has ended."""
         ...
 
 
@@ -181,6 +187,8 @@ _strangers: WeakSet[threading.Thread] = WeakSet()
 _running: dict[int, list[Driven]] = {}
 #: As others know it: empty where no loop runs.
 running: Sized = _running
+#: What is to be called when the last of them stops, each with what was called when that was agreed.
+_lent: list[tuple[Callable[[], None], Callable[[], None]]] = []
 _lock = threading.RLock()
 _main = threading.main_thread().ident
 
@@ -217,9 +225,33 @@ def leave() -> None:
         del _running[ident]
         if not _running:
             _unhook()
+            lent = _give_back() if _lent else ()
             if _running:
                 _hook_start()
                 _hook_join()
+                for begin, end in lent:
+                    until_last_stops(begin, end)
+
+
+def until_last_stops(begin: Callable[[], None], end: Callable[[], None]) -> None:
+    """Call begin() now, and end() when the last loop stops, unless that is agreed already."""
+    if (begin, end) not in _lent:
+        _lent.append((begin, end))
+        begin()
+
+
+def _give_back() -> list[tuple[Callable[[], None], Callable[[], None]]]:
+    lent = _lent.copy()
+    _lent.clear()
+    for _, end in lent:
+        end()
+    return lent
+
+
+def running_here() -> Driven | None:
+    """Return the loop that runs in this thread, the innermost if there are several."""
+    loops = _running.get(get_ident())
+    return loops[-1] if loops else None
 
 
 def exclusively(make: Callable[[], _T]) -> _T:
