@@ -197,6 +197,37 @@ def test_every_failure_keeps_every_failure(tmp_path):
     assert len(kept_lines(tmp_path / "kept")) == 2
 
 
+def test_with_every_failure_all_kept_runs_are_made_and_each_failure_is_told_once(tmp_path):
+    made = []
+
+    async def two_choices():
+        first, second = virtualloop.choose("ab"), virtualloop.choose("ab")
+        made.append(first + second)
+        if first == "b":
+            raise KeyError
+        assert second == "a"
+
+    async def only_both():
+        assert virtualloop.choose("ab") + virtualloop.choose("ab") != "bb"
+
+    def explored():
+        made.clear()
+        with pytest.raises(ExceptionGroup, match="2 different failures"):
+            virtualloop.explored(every_failure=True, runs=300)(two_choices)()
+        return made[:]
+
+    explored()
+    (path,) = (tmp_path / "kept").glob("*.txt")
+    # One more that fails as the first one does: it was kept by somebody else, say.
+    both = virtualloop.explore(only_both, check=False, patch_time=False, patch_random=False).failure.token
+    header, *lines = path.read_text().splitlines()
+    same = next(line for line in lines if "KeyError" in line)
+    path.write_text("\n".join([header, *lines, same.replace(same.split()[0], both)]) + "\n")
+
+    assert "bb" in explored()
+    assert len(kept_lines(tmp_path / "kept")) == 3
+
+
 def test_where_nothing_can_be_written_a_note_says_so(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("VIRTUALLOOP_KEEP", str(tmp_path / "file"))

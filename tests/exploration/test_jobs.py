@@ -136,6 +136,15 @@ def test_what_would_be_another_call_elsewhere_is_not_sent():
             node_of(function, args, {})
 
 
+def test_a_file_that_python_cannot_load_is_named(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("")
+    node = node_of(some_test.__wrapped__, (), {"number": 1})._replace(module="notes", file=str(path))
+
+    with pytest.raises(ImportError, match=r"cannot import notes from .*notes\.txt"):
+        node.resolve()
+
+
 @pytest.mark.parametrize("value", ["0", "two", "1.5", ""])
 def test_a_number_of_jobs_is_checked(monkeypatch, value):
     monkeypatch.setenv("VIRTUALLOOP", f"jobs={value}")

@@ -1,6 +1,7 @@
 import itertools
 import random
 import tracemalloc
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from virtualloop import Schedule, VirtualLoopError, schedules
 from virtualloop._core.lateness import HELD, ordinary_answers
 from virtualloop.schedules import Choice, Exhaustive, Random, Recording, Replay, ReplayError, _token
 from virtualloop.schedules._answers import answers_of
-from virtualloop.schedules._choice import Plain
+from virtualloop.schedules._choice import Plain, is_late
 from virtualloop.schedules._random import (
     APART_RATES,
     CROWD,
@@ -29,6 +30,85 @@ QUESTIONS = [(2, "late"), (2, "hold"), (4, "release"), (5, "task"), (3, "user"),
 
 def answers(schedule, rounds=50):
     return [schedule.choose(n, kind) for _ in range(rounds) for n, kind in QUESTIONS]
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "late"),
+    [
+        ("hold", 0, False),
+        ("hold", HELD, False),
+        ("hold", HELD + 1, True),
+        ("reply", 0, False),
+        ("reply", 1, True),
+        ("reply", HELD, True),
+        ("task", HELD + 1, False),
+        ("late", 1, False),
+        ("user", 1000, False),
+    ],
+)
+def test_which_answers_put_a_reply_off(kind, answer, late):
+    assert is_late(Choice(answer, 2000, kind)) is late
+
+
+def test_only_what_is_always_right_is_asked_as_it_is():
+    class Own(Random):
+        pass
+
+    for schedule in (Random(1), Plain(), DeviationLog(Random(1))):
+        assert answers_of(schedule) == schedule.choose
+    for schedule in (Random(random.Random(1)), Own(1), Recording(Plain()), Replay([]), Always(1)):
+        assert answers_of(schedule) != schedule.choose
+
+
+def test_a_replay_of_mere_answers_says_what_to_do_where_one_does_not_fit():
+    assert Replay([1]).choose(2, "hold") == 1
+    with pytest.raises(ReplayError) as info:
+        Replay([2]).choose(2, "hold")
+    assert str(info.value) == (
+        "the schedule does not fit this run: choice 0 is 2, and the run asks for 'hold' of 2. "
+        "Record it again, with this program and this Python version."
+    )
+
+
+def test_a_replay_says_where_the_run_has_ended_too_early():
+    replay = Replay([Choice(0, 2, "hold"), Choice(1, 2, "late")])
+    replay.choose(2, "hold")
+    with pytest.raises(ReplayError) as info:
+        replay.check_end()
+    assert str(info.value) == (
+        "the schedule does not fit this run: it ended after 1 of 2 recorded choices, before "
+        "Choice(answer=1, n=2, kind='late'). Record it again, with this program and this Python version. "
+        "An exploration with cancel=, network= or strict= is replayed with the same."
+    )
+    replay.choose(2, "late")
+    replay.check_end()
+    replay.choose(2, "late")
+    replay.check_end()
+
+
+@pytest.mark.parametrize("replies", [False, True])
+def test_a_replay_of_a_token_has_its_terms(replies):
+    epoch = datetime(2031, 4, 5, 6, 7, 8, tzinfo=UTC)
+    terms = {"order": "io", "replies": replies, "epoch": epoch, "number": 77}
+    replay = Replay(_token.encode([(1, 2, "hold")], lateness=50_000, program="main", **terms))
+
+    assert replay.terms == Recording(replay).terms == ("io", 0.05, replies, epoch, 77)
+    assert Replay([1]).terms == Recording(Plain()).terms == (None, None, False, None, None)
+
+
+def test_a_recording_keeps_that_its_schedule_did_not_fit():
+    for kind in (Recording, DeviationLog):
+        recording = kind(Replay([Choice(0, 2, "hold")]))
+        assert recording.misfit is None
+        with pytest.raises(ReplayError) as info:
+            recording.choose(2, "late")
+        assert recording.misfit is info.value
+
+
+def test_a_log_keeps_the_order_of_tasks_where_its_schedule_does():
+    for schedule in (Random(1), Random(2), Random(5), Random(8)):
+        assert DeviationLog(schedule).keeps_task_order == schedule.keeps_task_order
+    assert not DeviationLog(Always(1)).keeps_task_order
 
 
 def test_all_are_schedules():
@@ -162,7 +242,9 @@ def test_rates_are_drawn_at_the_first_question_whichever_it_is(kind):
 
 def test_rates_are_drawn_per_run():
     schedules = [Random(seed) for seed in range(200)]
+    keep = [schedule.keeps_task_order for schedule in schedules]
 
+    assert [schedule.keeps_task_order for schedule in schedules] == keep  # however often it is asked
     assert 60 < sum(schedule.keeps_task_order for schedule in schedules) < 140
     assert {schedule._task_rate for schedule in schedules} == set(TASK_RATES)
     assert all(HOLD_RATES[0] <= 1 - schedule._hold_from <= HOLD_RATES[1] for schedule in schedules)
@@ -506,6 +588,8 @@ def test_what_deviates_leaves_what_follows_to_others():
 
     assert [schedule.choose(n, kind) for n, kind in asked] == [0, 2, 0, 1, 6]
     assert says.asked == [(7, "user")]
+    nowhere = Deviating([], says)
+    assert [nowhere.choose(n, "user") for n in (9, 4, 7)] == [8, 3, 6]
 
 
 @pytest.mark.parametrize("other", [(3, "hold"), (2, "late")])

@@ -7,6 +7,8 @@ import pytest
 
 from helpers import opened
 from virtualloop import Trace, explore
+from virtualloop._report.frames import is_machinery, library_of
+from virtualloop.trace._history import History
 from virtualloop.trace._trace import recorder_of, story_of
 
 
@@ -47,6 +49,15 @@ async def cleans_up():
 
 def test_it_is_told_where_it_was_raised():
     trace, told = failed(cleans_up, ValueError)
+    history = History(recorder_of(trace), is_machinery, library_of)
+    assert [history.fate(number) for number in history.visible] == [
+        "waits",
+        "waits",
+        "raises",
+        "waits",
+        "waits",
+        "ends",
+    ]
 
     assert told[2] == "wakes up; raises ValueError: wrong | test_raised.py:3 -> 4"
     assert told[3].startswith("wakes up; sleeps 2 ms | test_raised.py:6 -> ")

@@ -18,7 +18,10 @@ import virtualloop
 from helpers import Always, opened, run
 from virtualloop import Network, Trace, VirtualLoop
 from virtualloop._core.lateness import HELD
+from virtualloop._report.frames import is_machinery, library_of
 from virtualloop.trace import Deviation
+from virtualloop.trace._chain import failing_steps
+from virtualloop.trace._history import History
 from virtualloop.trace._table import CONTEXT, MAX_WIDTH, MIN_WIDTH, width
 from virtualloop.trace._trace import SHOWN, recorder_of
 
@@ -471,6 +474,39 @@ def test_what_ends_a_wait():
         "timed out; waits for Event.wait()",
         "cancelled by its timeout; ends",
     ]
+
+
+def test_who_cancels_the_future_that_a_task_waits_for():
+    async def main():
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        loop.call_soon(lambda: future.cancel())
+        try:
+            await future
+        except asyncio.CancelledError:
+            await asyncio.sleep(1)
+
+    assert whats(traced(main), "Task-1")[1] == "cancelled by <lambda>(); sleeps 1 s"
+
+
+def test_a_story_of_a_run_in_which_no_task_failed():
+    def fails():
+        raise LookupError
+
+    async def main():
+        await asyncio.sleep(1)
+
+    callbacks, fine = Trace(), traced(main)
+    with opened(trace=callbacks) as loop:
+        loop.set_exception_handler(lambda loop, context: None)
+        loop.call_soon(fails)
+        loop.run_until_idle()
+
+    assert failing_steps(History(recorder_of(callbacks), is_machinery, library_of)) == []
+    history = History(recorder_of(fine), is_machinery, library_of)
+    (last,) = failing_steps(history)  # What it was found to be, it was when main had ended.
+    assert history.fate(last) == "ends"
+    assert history.names[history.steps[last].subject] == "Task-1"
 
 
 def test_a_task_that_cancels_itself():
@@ -1212,6 +1248,18 @@ def test_where_two_runs_part():
     assert "ann" in text[6]
     assert "The other run, VirtualLoop(order='timing'):" in text
     assert "the loop wakes 5 ms late" in text[text.index("The other run, VirtualLoop(order='timing'):") + 1]
+
+
+def test_runs_that_have_nothing_in_common():
+    async def main(name):
+        asyncio.current_task().set_name(name)
+        await asyncio.sleep(1)
+
+    one, other = traced(lambda: main("one")), traced(lambda: main("other"))
+    text = one.diff(other)
+
+    assert text.startswith("The runs part at t=0, after 0 lines in common.\nThis run, ")
+    assert "Both:" not in text
 
 
 def test_runs_that_are_the_same():

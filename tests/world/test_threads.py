@@ -811,3 +811,19 @@ def test_who_polls_is_known_again_also_if_the_last_look_found_it_between_two_wai
         ]
 
     assert looks == [True] * 16 + [False, False]
+
+
+def test_what_patience_was_used_up_on_is_told_of_so_many(monkeypatch):
+    monkeypatch.setattr(patience, "_used_up", [])
+    account = patience.Account()
+    here = threading.current_thread()
+    with pytest.warns(RuntimeWarning, match="the clock goes on although thread '.*' could move by itself"):
+        account.give_up_who_stirs(here, sys._getframe(), 0.0)
+    for number in range(1, patience.MOST_USED_UP + 5):
+        account.give_up_who_stirs(here, sys._getframe(), float(number))
+    account.give_up_who_stirs(here, None, 1.0)  # It has ended, so nobody can say where.
+    told = patience.take_used_up()
+
+    assert account.given_up
+    assert [waited for _, waited in told] == [float(number) for number in range(patience.MOST_USED_UP)]
+    assert patience.take_used_up() == []

@@ -33,8 +33,7 @@ def outcomes(
     A run that kills the process that makes it is found among the others, and these are made all the same.
     """
     if executor is None or len(plans) == 1:
-        for plan in plans:
-            yield program.of(plan).make(plan)
+        yield from (program.of(plan).make(plan) for plan in plans)
         return
     sent: list[concurrent.futures.Future[list[Outcome]]] = []
     given = 0
