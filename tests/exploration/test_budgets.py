@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import datetime as dt
+import functools
 import os
 import re
 import subprocess
@@ -141,6 +142,21 @@ def test_every_failure_in_other_processes():
 
 
 # --- a process that dies ----------------------------------------------------------------------------------------------
+
+
+async def is_somewhere_else(process):
+    await ten_timers()
+    assert os.getpid() == process, "elsewhere"
+
+
+@pytest.mark.slow
+def test_what_fails_in_another_process_only_was_seen_once():
+    with concurrent.futures.ProcessPoolExecutor(1) as executor:
+        main = functools.partial(is_somewhere_else, os.getpid())
+        failure = virtualloop.explore(main, check=False, runs=60, executor=executor).failure
+
+    assert re.match(r"virtualloop: seen once \(order '\w+'\): made again, the same run passes", failure.report)
+    assert str(failure.exception).startswith("a run failed with AssertionError('elsewhere")
 
 
 async def kills_its_process():

@@ -55,6 +55,11 @@ def least():
 @explored(runs=30)
 async def test_takes_a_fixture(least):
     assert await race() >= least
+
+class TestIt:
+    @explored(runs=30)
+    async def test_is_a_method(self):
+        await race()
 """
 KILLS = """
 @explored(runs=100, epoch=0)
@@ -100,10 +105,10 @@ def test_the_result_is_that_of_a_serial_exploration(session, options):
 
 
 @pytest.mark.slow
-def test_what_takes_fixtures_is_explored_here(session):
+def test_what_takes_fixtures_or_is_a_method_is_explored_here(session):
     printed, processes = session(RACES.partition("@explored")[0] + FIXTURE, 2, "-p", "virtualloop.pytest_plugin")
 
-    assert "1 passed" in printed
+    assert "2 passed" in printed
     assert processes == 1
 
 

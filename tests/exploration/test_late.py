@@ -1,5 +1,8 @@
 """Which replies are late, and in which order that is tried, without a program."""
 
+import asyncio
+
+import virtualloop
 from virtualloop._core.lateness import HELD, LONGEST
 from virtualloop._exploration.late import DELAYS, MOST_PAIRS, LateReplies
 from virtualloop._exploration.outcome import Outcome
@@ -57,6 +60,23 @@ def test_what_fails_already_is_not_made_later():
     late.learn(run, Outcome("io", failed="Error()", choices=PLAIN, replies=[SECOND]))
 
     assert late.left() == before
+
+
+def test_a_reply_that_never_comes_after_its_timeout_hangs_the_program_all_the_same():
+    """It hangs with the late reply, and without any: that is the program's fault, and no need of the reply."""
+
+    async def main():
+        reply = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.5, lambda: reply.done() or reply.set_result("late"))
+        try:
+            async with asyncio.timeout(1):
+                await reply
+        except TimeoutError:
+            await asyncio.Event().wait()
+
+    failure = virtualloop.explore(main, check=False).failure
+
+    assert isinstance(failure.exception, virtualloop.DeadlockError)
 
 
 def test_pairs_are_not_many():

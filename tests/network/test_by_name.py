@@ -241,6 +241,47 @@ def test_a_real_listener_that_the_program_watches_is_met():
     assert seen == [b"to a real oneand back"] * 2
 
 
+def test_beside_what_a_program_watches_all_else_is_in_memory():
+    async def main():
+        loop = asyncio.get_running_loop()
+        read, write = os.pipe()
+        listener = socket.create_server(("127.0.0.1", 0))
+        (watched, other_end), pair = socket.socketpair(), socket.socketpair()
+        for sock in (listener, watched, other_end, *pair):
+            sock.setblocking(False)
+        fds = [read, listener.fileno(), watched.fileno()]
+        for fd in fds:
+            loop.add_reader(fd, lambda: None)
+
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 80)
+        reader, writer = await asyncio.open_connection("127.0.0.1", 80)
+        assert await reader.read() == b""
+        with socket.socket() as unbound:
+            unbound.setblocking(False)
+            await loop.sock_connect(unbound, ("127.0.0.1", 80))
+        await loop.sock_sendall(pair[0], b"in memory")
+        got = await loop.sock_recv(pair[1], 100)
+        with pytest.raises(BlockingIOError):
+            socket.socket.recv(pair[1], 100)
+        # These two are its own.
+        await loop.sock_sendall(other_end, b"for real")
+        got += b", " + socket.socket.recv(watched, 100)
+        other_end.send(b"!")
+        got += await loop.sock_recv(watched, 100)
+
+        for fd in fds:
+            loop.remove_reader(fd)
+        writer.close()
+        server.close()
+        for sock in (listener, watched, other_end, *pair):
+            sock.close()
+        os.close(read)
+        os.close(write)
+        return got
+
+    assert run(main) == b"in memory, for real!"
+
+
 def test_what_is_no_address():
     for wrong in ("localhost", "localhost:", ":80", "localhost:http", "localhost:0", "localhost:70000"):
         with pytest.raises(ValueError, match=r"^outside must be addresses as in 'localhost:6379'"):

@@ -395,6 +395,13 @@ def test_what_fails_in_a_fixture_is_told_as_such(session):
             yield
             raise OSError("not clean")
 
+        @pytest.fixture
+        def behind(request):
+            return request.getfixturevalue("broken")
+
+        @virtualloop.explored
+        async def test_set_up_of_another_one(behind): ...
+
         @virtualloop.explored
         async def test_tear_down(unclean):
             await vary()
@@ -410,7 +417,46 @@ def test_what_fails_in_a_fixture_is_told_as_such(session):
     assert "this comes first" in failed.text
     assert failed.text.count("That was in the tear-down of the test's fixtures.") == 1
     assert failed.text.count("Besides, in the tear-down: OSError: not clean") == 1
-    assert "3 failed" in failed.text
+    assert failed.text.count("That was in the set-up of fixture 'broken'.") == 2
+    assert "set-up of fixture 'behind'" not in failed.text
+    assert "4 failed" in failed.text
+
+
+def test_what_a_tear_down_raises_is_told_beside_a_strict_loop(session):
+    failed = session("""
+        @pytest.fixture
+        def unclean():
+            yield
+            raise OSError("not clean")
+
+        def test_strict(unclean):
+            virtualloop.VirtualLoop(strict=True).close()
+
+        @pytest.fixture
+        def left_open():
+            loop = virtualloop.VirtualLoop(strict=True)
+            loop.create_task(asyncio.sleep(1))
+            yield
+            loop.close()
+
+        def test_left_open(left_open): ...
+    """)
+
+    assert "OSError: not clean" in failed.text
+    assert "1 task is pending" in failed.text
+    assert "2 passed" in failed.text
+    assert "2 errors" in failed.text
+
+
+def test_where_nothing_was_explored_nothing_is_summed_up(session):
+    passed = session("""
+        @pytest.mark.skip
+        @virtualloop.explored
+        async def test_it(): ...
+    """)
+
+    assert passed.code == 0
+    assert "virtualloop ===" not in passed.text
 
 
 def test_after_a_deadlock_fixtures_are_torn_down(session):

@@ -20,7 +20,7 @@ import types
 from _asyncio import Task as _StockTask
 from collections.abc import Callable, Coroutine, Iterable
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 __all__ = [
     "STOCK_TASK",
@@ -121,9 +121,8 @@ class TracedTask(NumberedTask):
 
     def cancel(self, msg: Any = None) -> bool:
         """Cancel the task, as asyncio's own does."""
-        owner: object = self.get_loop()
-        if isinstance(owner, TaskOwner):
-            owner._task_cancelled(self)
+        owner = cast("TaskOwner", self.get_loop())  # No other loop makes any.
+        owner._task_cancelled(self)
         return super().cancel(msg)
 
 
