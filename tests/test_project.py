@@ -46,6 +46,7 @@ LAYERS = [
     "_core.arrivals",
     "_core.settling",
     "_core.spin",
+    "_core.outside",
     "_core.scheduler",
     "_core.punctual",
     "_core.coroutines",

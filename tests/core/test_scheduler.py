@@ -38,6 +38,17 @@ class StuckError(Exception):
     pass
 
 
+class ProgramsTimer:
+    """A timer of the program's, by its shape."""
+
+    _args = ()
+    _context = HERE
+    _scheduled = 0
+
+    def __init__(self, callback):
+        self._callback = callback
+
+
 class Nobody:
     """An outside with nobody in it."""
 
@@ -133,6 +144,39 @@ class World:
 
     def names(self):
         return [name for _, name in self.log]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("checked", [True, False])
+def test_what_arrives_at_once_comes_in_with_the_next_turn(order, checked):
+    """After what the turn has queued, before the timers that are due, and the clock stands until then."""
+    world = World(order, checked=checked)
+
+    def step():
+        world.timers.add(0, ProgramsTimer(world.does("due")))
+        world.at(0, world.does("event"))
+        world.at(0, world.does("another", lambda: world.at(0, world.does("third"))))
+        world.soon(world.does("ready"))
+        assert not world.scheduler.is_empty()
+        assert len(list(world.scheduler.entries())) == 5
+
+    world.at(10, world.does("ten"))
+    world.soon(step)
+    world.drive(target=20)
+
+    assert world.log == [(0, "ready"), (0, "event"), (0, "another"), (0, "due"), (0, "third"), (10, "ten")]
+    assert world.scheduler.is_empty()
+
+
+def test_what_was_to_arrive_at_once_is_forgotten_with_the_rest():
+    world = World()
+    world.at(0, world.does("event"))
+    assert world.scheduler.has_due()
+    world.scheduler.clear()
+
+    assert world.scheduler.is_empty()
+    world.drive(target=20)
+    assert world.log == []
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -24,11 +24,12 @@ from heapq import heappop
 from itertools import repeat
 from math import inf
 from types import CodeType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from virtualloop._core.clock import TICKS_PER_SECOND, Clock
 from virtualloop._core.entries import FIRST, is_wakeup
 from virtualloop._core.entries import run as run_entry
+from virtualloop._core.outside import Instrument, Outside, Run, Source
 from virtualloop._core.ready import ReorderingQueue
 from virtualloop._core.settling import Settling, Waiter
 from virtualloop._core.spin import SPIN_LIMIT, SpinWatch
@@ -38,7 +39,7 @@ from virtualloop._errors import PropertyError
 if TYPE_CHECKING:
     from virtualloop._core.arrivals import Arrivals
 
-__all__ = ["Instrument", "Outside", "Scheduler", "Source"]
+__all__ = ["Scheduler"]
 
 #: Instants that run_until_idle() lets pass before it concludes that a timer is always set again.
 IDLE_LIMIT = 1_000_000
@@ -50,81 +51,6 @@ FEW = tuple((None,) * n for n in range(17))
 
 #: What the bodies read of arrivals, where there are none.
 NOTHING_LATE = SimpleNamespace(held=(), by_turns=(), horizon=-inf)
-
-_Run = Callable[[Any], None]
-
-
-class Outside(Protocol):
-    """What the scheduler asks of whoever it drives for."""
-
-    @property
-    def crowd(self) -> Callable[[], int]:
-        """What returns how many threads there are beside the main one; called at each jump, and another after one."""
-        ...
-
-    def stirs(self) -> bool:
-        """Return whether there may be anything to collect or to wait for; asked at each jump where there is a crowd."""
-        ...
-
-    def collect(self, ahead: int | None, beside: int = 0) -> bool:
-        """Wait until whoever is at work outside is at rest, and queue what was sent; return whether to look again.
-
-        `ahead` is the tick of what happens next without that; None if it would be nothing at all. So many entries of
-        the queue, `beside`, are there already.
-        """
-        ...
-
-    def wait(self) -> bool:
-        """Wait for whoever may still send something; return False if there is nobody."""
-        ...
-
-    def take_turn(self) -> None:
-        """Wait until this loop may run, where others share its world; asked between the bodies of a drive."""
-        ...
-
-    def failed(self, exc: BaseException, entry: Any) -> None:
-        """Report what an entry raised."""
-        ...
-
-    def deadlock(self) -> BaseException | None:
-        """Return what to raise where nothing can run any more; None if the loop is to look again."""
-        ...
-
-    def livelock(self, turns: int) -> BaseException | None:
-        """Return what to raise after so many turns at one instant; None if that is no spin any more."""
-        ...
-
-    def restless(self, instants: int) -> BaseException:
-        """Return what to raise where run_until_idle() has passed so many instants."""
-        ...
-
-    def hang(self) -> BaseException | None:
-        """Return what to raise where the drive waits in vain, beside what only repeats itself; else None."""
-        ...
-
-    def endless(self, jumps: int) -> BaseException | None:
-        """Return what to raise where the clock has jumped as often as it may; None to go on."""
-        ...
-
-
-class Instrument(Protocol):
-    """What looks at each step of a run.
-
-    One that has a method `begin_turn(*, idle)` is told when what arrives in a turn is queued, and whether there was
-    nothing else to do.
-    """
-
-    def around(self, run: _Run) -> _Run:
-        """Return what runs an entry in place of `run`, which does it."""
-        ...
-
-
-class Source(Protocol):
-    """What is looked at at the start of each turn, without waiting, while it is attached: descriptors are."""
-
-    def poll(self) -> None:
-        """Queue what has arrived."""
-        ...
 
 
 class Scheduler:
@@ -148,6 +74,7 @@ class Scheduler:
         "_timers",
         "alone",
         "arrivals",
+        "arriving",
         "leave",
         "most_jumps",
         "outside",
@@ -176,6 +103,9 @@ class Scheduler:
         self.queue: deque[Any] | ReorderingQueue = queue
         self._choose = choose
         self.arrivals: Arrivals | None = None
+        #: At order "fifo", the events from outside that were posted for the present instant: at the start of the next
+        #: turn they join the queue, before the timers that are due. Whoever posts may append to it by himself.
+        self.arriving: deque[Any] = deque()
         if order != "fifo":
             parts = {"clock": clock, "timers": timers, "ready": ready, "queue": queue, "choose": choose}
             self.arrivals = self._make_arrivals(lateness=lateness, replies=replies, **parts)
@@ -234,7 +164,11 @@ class Scheduler:
 
     def post(self, tick: int, event: Any) -> None:
         """Let an event from outside arrive at `tick`, before the timers of that tick."""
-        self._timers.add_event(tick, event)
+        if tick <= self._clock.tick and self.arrivals is None:
+            self._timers.number += 1
+            self.arriving.append(event)
+        else:
+            self._timers.add_event(tick, event)
 
     def await_tick(self, tick: int, waiter: Waiter) -> None:
         """Let `waiter` go on when the clock is at `tick` and all else has settled."""
@@ -253,19 +187,25 @@ class Scheduler:
 
     def is_empty(self) -> bool:
         """Return whether nothing is ready, pending, held or due."""
-        return not self.queue and not self._timers.ticks and (self.arrivals is None or not self.arrivals.pending())
+        return not self.queue and not self._timers.ticks and not self.has_due()
+
+    def has_due(self) -> bool:
+        """Return whether anything from outside is due that is not ready yet."""
+        return bool(self.arriving) if self.arrivals is None else self.arrivals.pending()
 
     def entries(self) -> Iterator[Any]:
         """Iterate over all that is to run: what is held, what is ready, then what is pending, by tick."""
         if self.arrivals is not None:
             yield from self.arrivals.events()
         yield from self.queue
+        yield from self.arriving
         for tick in sorted(self._timers.by_tick):
             yield from self._timers.of(tick)
 
     def clear(self) -> None:
         """Forget everything."""
         self.queue.clear()
+        self.arriving.clear()
         self._timers.clear()
         self._sources.clear()
         if self.arrivals is not None:
@@ -327,7 +267,8 @@ class Scheduler:
         by_tick = timers.by_tick
         arrivals = self.arrivals
         late: Any = arrivals or NOTHING_LATE
-        held, by_turns, sources = late.held, late.by_turns, self._sources
+        held: Any = self.arriving if arrivals is None else late.held
+        by_turns, sources = late.by_turns, self._sources
         outside = self.outside
         assert outside is not None
         jumps, most_jumps, crowd = self._jumps, self.most_jumps, outside.crowd
@@ -341,6 +282,7 @@ class Scheduler:
                     and ticks
                     and ticks[0] > clock.tick
                     and jumps < most_jumps
+                    and not held
                     and not self.leave
                     and not crowd()
                 ):
@@ -495,14 +437,14 @@ class Scheduler:
         """The body with instruments, at any order."""
         outside = self.outside
         assert outside is not None
-        run: _Run = run_entry
+        run: Run = run_entry
         for instrument in self._instruments:
             run = instrument.around(run)
         begin = [turn for each in self._instruments if (turn := getattr(each, "begin_turn", None)) is not None]
         take = self._taking()
         ready, clock, ticks, sources = self._ready, self._clock, self._timers.ticks, self._sources
         late: Any = self.arrivals or NOTHING_LATE
-        held, by_turns = late.held, late.by_turns
+        held, by_turns = (self.arriving if self.arrivals is None else late.held), late.by_turns
         turns = 0
         look_at = self.spin.next_look(1)
         while True:
@@ -529,7 +471,7 @@ class Scheduler:
                 turns = self._check_livelock(turns)
                 look_at = turns + self.spin.next_look(len(ready))
 
-    def make_turn(self, run: _Run) -> bool:
+    def make_turn(self, run: Run) -> bool:
         """Make one turn of a drive, by `run`; return False if the clock has moved or the drive is to end."""
         if self._begin_turn():
             return False
@@ -547,6 +489,9 @@ class Scheduler:
     def _begin_turn(self) -> bool:
         """Queue what arrives now; return whether there was nothing else to do."""
         arrivals = self.arrivals
+        if self.arriving and not self._sources:
+            self._release()
+            return False
         if arrivals is not None and self._ready and not self._sources and self.settling is None:
             arrivals.begin_turn(None, leaving=self.leave)
             return False
@@ -555,10 +500,10 @@ class Scheduler:
         clock, ticks = self._clock, self._timers.ticks
         nothing = not self._ready and not self.leave
         if arrivals is None:
-            idle = nothing and not (ticks and ticks[0] <= clock.tick)
+            idle = nothing and not (self.arriving or (ticks and ticks[0] <= clock.tick))
             if idle:
                 self._idle()
-            self._timers.release(clock.tick, self._ready)
+            self._release()
             return idle
         idle = False
         if nothing:
@@ -576,6 +521,17 @@ class Scheduler:
                 arrivals.begin_at(clock.tick)
         arrivals.begin_turn(None if self.settling is None else self.settling.next_stop(), leaving=self.leave)
         return idle
+
+    def _release(self) -> None:
+        """Queue what is due, at order "fifo": as select() would say it, then timers."""
+        arriving, timers = self.arriving, self._timers
+        if arriving:
+            timers.number += len(arriving)
+            self._ready.extend(arriving)
+            arriving.clear()
+            if not timers.ticks:
+                return
+        timers.release(self._clock.tick, self._ready)
 
     def _idle(self) -> None:
         """Nothing is ready and nothing is due: hear what is outside, move the clock, or end."""
@@ -656,7 +612,7 @@ class Scheduler:
             self._jumps_at_look = self._jumps
             self.spin.reset()
         queued = list(self.queue)
-        polling = self._timers.number == self._number_at_look and not any(map(is_wakeup, queued))
+        polling = not self.arriving and self._timers.number == self._number_at_look and not any(map(is_wakeup, queued))
         self._number_at_look = self._timers.number
         creep = self.spin.creep_after(turns, polling=polling)
         now = self._clock.tick

@@ -27,7 +27,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from virtualloop._core.scheduler import Instrument
+from virtualloop._core.outside import Instrument
 from virtualloop._errors import LivelockError, VirtualLoopError
 from virtualloop._exploration.control import NoAlarm, alarm_here, alone, leave_behind
 from virtualloop._exploration.steps import StateLog, StepLog, WithholdingLog

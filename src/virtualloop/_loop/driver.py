@@ -34,6 +34,7 @@ class LoopDriver:
         self._loop = loop
         self.clock = loop._clock
         self._timers = loop._timers
+        self._post_now: Any = None
 
     @property
     def recorder(self) -> Recorder | None:
@@ -54,18 +55,37 @@ class LoopDriver:
         """Let an event arrive when the clock is at `tick`."""
         self._loop._post(max(tick, self.clock.tick), event)
 
-    def run(self, watcher: Any) -> None:
-        """Run a callback that waited for a socket."""
+    @property
+    def post_now(self) -> Callable[[Any], None]:
+        """What lets an event arrive at the present instant: a function in C where nothing may vary or is recorded."""
+        if self._post_now is None:
+            loop = self._loop
+            if loop._order == "fifo" and loop._recorder is None:
+                self._post_now = loop._scheduling().arriving.append
+            else:
+                self._post_now = lambda event: loop._post(self.clock.tick, event)
+        return self._post_now  # type: ignore[no-any-return]  # as above
+
+    def run(self, watcher: Any) -> bool:
+        """Run a callback that waited for a socket; return False if it was cancelled."""
+        callback = watcher._callback
+        if callback is None:
+            return False
         if type(watcher) is not Handle:
             watcher._run()
-            return
+            return True
         # What Handle._run() does, with one call less.
+        args = watcher._args
         try:
-            watcher._context.run(watcher._callback, *watcher._args)
+            if args:
+                watcher._context.run(callback, *args)
+            else:
+                watcher._context.run(callback)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
             report(self._loop, exc, watcher)
+        return True
 
     def made_socket(self, number: int) -> None:
         """Take note of where a socket was made, on a strict loop."""

@@ -16,6 +16,7 @@ from virtualloop._stock.handles import make_handle
 
 if TYPE_CHECKING:
     from virtualloop._core.clock import Clock
+    from virtualloop._core.scheduler import Scheduler
     from virtualloop._core.timers import Timers
     from virtualloop._world.threads import Threads
 
@@ -31,6 +32,7 @@ class Kept(Protocol):
 
     @property
     def _threads(self) -> Threads: ...
+    def _scheduling(self) -> Scheduler: ...
     def _post(self, tick: int, event: ExternalEvent) -> None: ...
 
 
@@ -44,7 +46,7 @@ class LoopKeeper:
     def next_tick(self) -> int | None:
         """Return the tick at which something happens next, as far as is known."""
         loop = self._loop
-        return loop._clock.tick if loop._queue else loop._timers.next_tick()
+        return loop._clock.tick if loop._queue or loop._scheduling().arriving else loop._timers.next_tick()
 
     def call_at_tick(self, tick: int, wake: Callable[[], None]) -> Callable[[], None]:
         """Call `wake` in the loop's thread when the clock is at `tick`; return what calls it off. From any thread."""

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from virtualloop._core.clock import Clock
+    from virtualloop._core.outside import Source
     from virtualloop._core.recorder import Recorder
-    from virtualloop._core.scheduler import Source
     from virtualloop._core.timers import Timers
     from virtualloop._loop.endings import Ending
     from virtualloop._loop.hangs import Hang

@@ -273,7 +273,7 @@ class VirtualLoop(Services):
             loop.close()
         """
         scheduler = self._scheduler
-        if self._queue or (scheduler is not None and scheduler.arrivals is not None and scheduler.arrivals.pending()):
+        if self._queue or (scheduler is not None and scheduler.has_due()):
             return self._clock.seconds
         tick = self._timers.next_tick()
         return None if tick is None else max(tick / TICKS_PER_SECOND, self._clock.seconds)

@@ -32,10 +32,6 @@ class Watcher(Protocol):
     def cancel(self) -> None:
         """Never run again; cancelling twice is fine."""
 
-    def cancelled(self) -> bool:
-        """Return whether it was cancelled."""
-        ...
-
 
 class Driver(Protocol):
     """What carries a network."""
@@ -59,8 +55,17 @@ class Driver(Protocol):
     def post(self, event: Event, tick: int) -> None:
         """Let an event arrive when the clock is at `tick`, after those posted before for the same one."""
 
-    def run(self, watcher: Watcher) -> None:
-        """Run a callback that waited for a socket; what it raises, unless it ends the run, is reported."""
+    @property
+    def post_now(self) -> Callable[[Any], None]:
+        """What does so for the present instant, `post_now(event)`; read once, for most of what is posted is that."""
+        ...
+
+    def run(self, watcher: Any) -> bool:
+        """Run a callback that waited for a socket; what it raises, unless it ends the run, is reported.
+
+        Return False if it was cancelled, and did not run.
+        """
+        ...
 
     def stop(self, runs_here: Callable[[Context], bool], sockets: Iterable[int]) -> list[Coroutine[Any, Any, Any]]:
         """Stop whatever runs in contexts of which `runs_here` is true, where it is: a power cut, without a last word.

@@ -21,13 +21,16 @@ class Readiness:
     There is one event at most on its way.
     """
 
-    __slots__ = ("_driver", "_event", "_is_ready", "_pending", "watcher")
+    __slots__ = ("_is_ready", "_run", "event", "is_posted", "post", "watcher")
 
     def __init__(self, driver: Driver, is_ready: Callable[[], bool]) -> None:
-        self._driver = driver
         self._is_ready = is_ready
-        self._event = driver.event(self._dispatch)
-        self._pending = False
+        self._run = driver.run
+        #: What a wire does in line where bytes arrive: post the event that says so, if somebody waits and it is not
+        #: on its way already.
+        self.post = driver.post_now
+        self.event = driver.event(self._dispatch)
+        self.is_posted = False
         self.watcher: Watcher | None = None
 
     def set(self, watcher: Watcher) -> None:
@@ -36,8 +39,9 @@ class Readiness:
         self.watcher = watcher
         if previous is not None:
             previous.cancel()
-        elif not self._pending and self._is_ready():
-            self._post()
+        elif not self.is_posted and self._is_ready():
+            self.is_posted = True
+            self.post(self.event)
 
     def unset(self) -> bool:
         """Have nothing run any more; return whether something would have."""
@@ -50,30 +54,28 @@ class Readiness:
 
     def notify(self) -> None:
         """It may be ready now."""
-        if self.watcher is not None and not self._pending and self._is_ready():
-            self._post()
+        if self.watcher is not None and not self.is_posted and self._is_ready():
+            self.is_posted = True
+            self.post(self.event)
 
     def close(self) -> None:
         """Never run anything again."""
-        self.unset()
-        self._event.cancel()
-
-    def _post(self) -> None:
-        self._pending = True
-        driver = self._driver
-        driver.post(self._event, driver.clock.tick)
+        watcher = self.watcher
+        if watcher is not None:
+            self.watcher = None
+            watcher.cancel()
+        self.event.cancel()
 
     def _dispatch(self) -> None:
-        self._pending = False
+        self.is_posted = False
         watcher = self.watcher
         if watcher is None or not self._is_ready():
             return
-        if watcher.cancelled():
-            self.watcher = None
-            return
         try:
-            self._driver.run(watcher)
+            if not self._run(watcher):
+                self.watcher = None  # It was cancelled.
         finally:
             # Also after an exception that ends the run: it may go on, and there is still something to read.
-            if not self._pending:
-                self.notify()
+            if self.watcher is not None and not self.is_posted and self._is_ready():
+                self.is_posted = True
+                self.post(self.event)
