@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import sys
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from helpers import LEVELS, opened, run
 from virtualloop import Network, VirtualLoop
+from virtualloop._stock.private import GIVEN_SOCKETS, StockLoop
 
 BUFFERS = 256 * 1024  # what two ends hold together
 
@@ -669,3 +671,31 @@ def test_an_address_is_refused_where_folders_must_not_be_listed(monkeypatch):
 
     with pytest.raises(ConnectionRefusedError):
         run(main)
+
+
+@pytest.mark.parametrize("name", GIVEN_SOCKETS)
+def test_methods_are_coroutine_functions_as_stock_ones_are(name):
+    with opened() as loop, mock.patch.object(loop, name) as ours, mock.patch.object(StockLoop, name) as stock:
+        assert isinstance(ours, mock.AsyncMock)
+        assert isinstance(stock, mock.AsyncMock)
+
+
+def test_what_arrives_comes_before_timers_that_fell_due_while_a_callback_ran():
+    order = []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        mine, other = (loop._stack.make_socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        mine.bind(("127.0.0.1", 0))
+        loop.add_reader(mine, lambda: order.append(mine.recv(10)))
+        for delay in (0.1, 0.2):
+            loop.call_later(delay, order.append, delay)
+        loop._clock.move(loop._clock.tick + 200_000)  # as time.sleep() does, of a loop with a clock of its own
+        other.sendto(b"data", mine.getsockname())
+        await asyncio.sleep(0.1)
+        loop.remove_reader(mine)
+        mine.close()
+        other.close()
+
+    run(main)
+    assert order == [b"data", 0.1, 0.2]

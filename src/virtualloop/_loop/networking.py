@@ -15,7 +15,7 @@ import os
 import socket
 import stat
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
@@ -52,6 +52,8 @@ class Networking(asyncio.AbstractEventLoop):
     # The network, made when it is first asked for, and its sockets.
     _network: Network | None = None
     _sockets: Stack
+    #: Its sockets by their numbers.
+    _in_memory: Mapping[int, Any] = {}  # nobody changes this one
     # The real descriptors that are watched, and the child processes, if there ever were any.
     _watched: Descriptors | None = None
     _is_looking = _has_looked = False
@@ -60,7 +62,8 @@ class Networking(asyncio.AbstractEventLoop):
     _conversations: Conversations | None = None
     _thread_patience: float
     _debug: bool | None
-    # The loop's own: where callbacks are queued.
+    # The loop's own: whether it is closed, and where callbacks are queued.
+    _closed: bool
     _ready: Any
 
     if TYPE_CHECKING:
@@ -111,6 +114,7 @@ class Networking(asyncio.AbstractEventLoop):
 
         self._sockets = carry(network, self._driver())
         self._sockets.watched_descriptors = self._watched_descriptors
+        self._in_memory = self._sockets.fabric.sockets
         self._network = network
 
     def _driver(self) -> Driver:
@@ -179,7 +183,7 @@ class Networking(asyncio.AbstractEventLoop):
         if _is_real(fd):
             self._watch_real(fd, READ, handle)
         else:
-            self._stack.at(fd).reader.set(handle)
+            self._in_memory[fd].reader.set(handle)
         return handle
 
     def _add_writer(self, fd: Any, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
@@ -187,26 +191,24 @@ class Networking(asyncio.AbstractEventLoop):
         if _is_real(fd):
             self._watch_real(fd, WRITE, handle)
         else:
-            self._stack.at(fd).writer.set(handle)
+            self._in_memory[fd].writer.set(handle)
         return handle
 
     def _watcher(self, callback: Any, args: tuple[Any, ...], context: Context | None) -> asyncio.Handle:
-        self._check_closed()
-        if self._debug:
+        if self._debug or self._closed:
+            self._check_closed()
             return asyncio.Handle(callback, args, self, context)
         return make_handle(self, callback, args, copy_context() if context is None else context)
 
     def _remove_reader(self, fd: Any) -> bool:
-        if _is_real(fd):
-            return self._unwatch_real(fd, READ)
-        sock = self._stack.find(fd)
-        return sock is not None and sock.waits_to_read() and sock.reader.unset()
+        if (sock := self._in_memory.get(fd)) is not None:
+            return sock.reading is not None and sock.reading.unset()
+        return _is_real(fd) and self._unwatch_real(fd, READ)
 
     def _remove_writer(self, fd: Any) -> bool:
-        if _is_real(fd):
-            return self._unwatch_real(fd, WRITE)
-        sock = self._stack.find(fd)
-        return sock is not None and sock.waits_to_write() and sock.writer.unset()
+        if (sock := self._in_memory.get(fd)) is not None:
+            return sock.writing is not None and sock.writing.unset()
+        return _is_real(fd) and self._unwatch_real(fd, WRITE)
 
     def _stop_serving(self, sock: Any) -> None:
         # Servers of Python 3.13 and later take the files of their sockets with them.
@@ -322,6 +324,8 @@ class Networking(asyncio.AbstractEventLoop):
 
     def _watched_number_of(self, fd: Any) -> int:
         """Return the number of what is watched, which may be closed by now."""
+        if type(fd) is int and fd >= IN_MEMORY:
+            return fd
         try:
             return number_of(fd)
         except ValueError:
@@ -334,9 +338,11 @@ class Networking(asyncio.AbstractEventLoop):
 
     def _hand_in(self, sock: socket.socket, address: Any) -> None:
         """A socket is handed in, to be connected to `address` if that is given."""
+        stack = self._stack
+        if self._watched is None and stack.is_inside(sock):
+            return
         from virtualloop._world.conversations import Nobody
 
-        stack = self._stack
         if stack.is_outside(sock, address):
             stack.make_real(sock, lambda: self._conversation(in_words(address)))
         elif self._meets_listener(sock, address):

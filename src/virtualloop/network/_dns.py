@@ -47,7 +47,10 @@ LOOPBACK: dict[int, str] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
 def error(code: int, note: str = "") -> OSError:
     """Return the OSError, of the subclass that belongs to it, for an error code."""
-    return OSError(code, os.strerror(code) + note)
+    return OSError(code, _text_of(code) + note)
+
+
+_text_of = functools.cache(os.strerror)
 
 
 @functools.lru_cache

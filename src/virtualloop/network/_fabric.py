@@ -40,6 +40,7 @@ class Numbered(Bound, Protocol):
     """What the fabric needs to know of the sockets it gives numbers to."""
 
     number: int
+    port: int | None
 
     @property
     def host(self) -> HostKernel: ...
@@ -211,12 +212,9 @@ class Fabric:
     def remove(self, sock: Numbered) -> None:
         """A socket was closed: its number, its port and its path are free."""
         self.sockets.pop(sock.number, None)
-        address = sock.local
-        if address is None:
-            return
-        if sock.family in _dns.ANY:
-            sock.host.unbind(sock, address[1])
-        else:
+        if sock.port is not None:
+            sock.host.unbind(sock, sock.port)
+        elif sock.local is not None and sock.family not in _dns.ANY:
             self.paths.remove(sock)
 
     # --- real sockets that are not handed in yet ----------------------------------------------------------------------

@@ -15,7 +15,7 @@ from virtualloop.network._fabric import Fabric
 from virtualloop.network._kernel import HostKernel
 from virtualloop.network._link import Link
 
-__all__ = ["Handshake", "Links"]
+__all__ = ["Handshake", "Links", "find_listener"]
 
 #: The way there, and the way back.
 Links = tuple[Link, Link]
@@ -34,6 +34,16 @@ class Connecting(Protocol):
     def is_connecting(self) -> bool: ...
     def established(self, listener: Any, there: HostKernel, links: Links) -> None: ...
     def fail(self, code: int) -> None: ...
+
+
+def find_listener(sock: Connecting, there: HostKernel, address: str, port: int) -> Any:
+    """Return who takes the connection that a socket asks for, or None."""
+    listeners = [each for each in there.bound_to(socket.SOCK_STREAM, address, port) if each.listens]
+    if len(listeners) < 2 or not listeners[0].shares:
+        return listeners[0] if listeners else None
+    # Those that share a port get connections in turn, as good as by Linux's hash of the addresses.
+    sharing = [each for each in listeners if each.shares and each.local == listeners[0].local]
+    return sharing[sock.local[1] % len(sharing)]
 
 
 class Handshake:
@@ -57,14 +67,7 @@ class Handshake:
         return f"{self._sock.label}->{self._fabric.label(self._there, self._address, self._port)}"
 
     def _listener(self) -> Any:
-        listeners = [
-            sock for sock in self._there.bound_to(socket.SOCK_STREAM, self._address, self._port) if sock.listens
-        ]
-        if len(listeners) < 2 or not listeners[0].shares:
-            return next(iter(listeners), None)
-        # Those that share a port get connections in turn, as good as by Linux's hash of the addresses.
-        sharing = [sock for sock in listeners if sock.shares and sock.local == listeners[0].local]
-        return sharing[self._sock.local[1] % len(sharing)]
+        return find_listener(self._sock, self._there, self._address, self._port)
 
     def _ask(self) -> None:
         self._out.post(self._out.arrival(self, 0), self._asked)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from collections import Counter
-from collections.abc import Coroutine, Iterable
+from collections import defaultdict
+from collections.abc import Container, Coroutine, Iterable
 from typing import Any, Protocol
 
 from virtualloop.network import _dns
@@ -46,6 +46,28 @@ class Bound(Protocol):
     def reuses(self) -> bool: ...
 
 
+class Ports:
+    """The ports of a range, which are given out in turn."""
+
+    __slots__ = ("first", "last", "next", "taken")
+
+    def __init__(self, ports: range) -> None:
+        self.first = self.next = ports.start
+        self.last = ports.stop - 1
+        #: How many are taken, by the type of socket, so that nobody looks for what is not there.
+        self.taken: dict[int, int] = defaultdict(int)
+
+    def find(self, kind: int, bound: Container[int]) -> int | None:
+        """Return the next one that is not bound, or None."""
+        if self.taken[kind] > self.last - self.first:
+            return None
+        port = self.next
+        while port in bound:
+            port = port + 1 if port < self.last else self.first
+        self.next = port + 1 if port < self.last else self.first
+        return port
+
+
 class HostKernel:
     """The kernel of a host that others know by its addresses, one of each family."""
 
@@ -53,13 +75,11 @@ class HostKernel:
         self.name = name
         self.addresses = addresses
         self.is_up = True
-        # Addresses of real sockets that were bound by the program.
-        self._aliases: set[str] = set()
-        # Any: the sockets, of which only the above is known here.
-        self._ports: dict[tuple[int, int], list[tuple[str, Any]]] = {}
-        self._next_port = {FREE: FREE.start, MORE_FREE: MORE_FREE.start}
-        # How many of each range are taken, by the type of socket, so that nobody looks for what is not there.
-        self._taken: Counter[tuple[int, range]] = Counter()
+        # These, those of the loopback, and those of real sockets that were bound by the program.
+        self._own = {*addresses.values(), *_dns.LOOPBACK.values()}
+        # Who has which port, and at which address, by the type of socket. Any: of sockets only the above is known here.
+        self._bound: dict[int, dict[int, list[tuple[str, Any]]]] = defaultdict(dict)
+        self._free, self._more = Ports(FREE), Ports(MORE_FREE)
         # Coroutines that ran when the power went. They are kept, because Python would end them by an exception.
         self._stopped: list[Coroutine[Any, Any, Any]] = []
 
@@ -67,11 +87,11 @@ class HostKernel:
 
     def has(self, address: str) -> bool:
         """Return whether the address is one of this host's."""
-        return _dns.is_loopback(address) or address in self.addresses.values() or address in self._aliases
+        return address in self._own or _dns.is_loopback(address)
 
     def add_alias(self, address: str) -> None:
         """Take one more address: that of a real socket which was bound by the program."""
-        self._aliases.add(address)
+        self._own.add(address)
 
     def own_address(self, target: str) -> str:
         """Return the address that this host sends from to `target`."""
@@ -83,18 +103,22 @@ class HostKernel:
 
     def bind(self, sock: Bound, address: str, port: int) -> None:
         """Give a port to a socket. An address of IPv4 is one also where the socket's family is IPv6."""
-        bound = self._ports.get((sock.type, port))
-        if bound is None:
-            bound = self._ports[sock.type, port] = []
-            self._taken[sock.type, _range_of(port)] += 1
-        bound.append((address, sock))
+        bound = self._bound[sock.type]
+        if port in bound:
+            bound[port].append((address, sock))
+        else:
+            bound[port] = [(address, sock)]
+            (self._free if port >= FREE.start else self._more).taken[sock.type] += 1
 
     def unbind(self, sock: Bound, port: int) -> None:
         """Take back a socket's port."""
-        bound = self._ports.get((sock.type, port), [])
-        bound[:] = [entry for entry in bound if entry[1] is not sock]
-        if not bound and self._ports.pop((sock.type, port), None) is not None:
-            self._taken[sock.type, _range_of(port)] -= 1
+        bound = self._bound[sock.type]
+        others = [entry for entry in bound[port] if entry[1] is not sock] if len(bound[port]) > 1 else None
+        if others:
+            bound[port] = others
+        else:
+            del bound[port]
+            (self._free if port >= FREE.start else self._more).taken[sock.type] -= 1
 
     def is_taken(self, sock: Bound, address: str, port: int) -> bool:
         """Return whether the port is another's, who does not share it."""
@@ -102,7 +126,7 @@ class HostKernel:
             _overlap(address, sock, other_address, other)
             and not (sock.shares and other.shares)
             and not (sock.reuses and other.reuses and not other.listens)
-            for other_address, other in self._ports.get((sock.type, port), ())
+            for other_address, other in self._bound[sock.type].get(port, ())
         )
 
     def is_listened(self, sock: Bound) -> bool:
@@ -113,29 +137,29 @@ class HostKernel:
             and other.listens
             and _overlap(address, sock, other_address, other)
             and not (sock.shares and other.shares)
-            for other_address, other in self._ports.get((sock.type, port), ())
+            for other_address, other in self._bound[sock.type].get(port, ())
         )
 
     def free_port(self, sock: Bound, *, is_connected: bool = False) -> int:
         """Return a port that nobody has."""
-        for ports in (FREE, MORE_FREE) if is_connected else (FREE,):
-            if self._taken[sock.type, ports] == len(ports):
-                continue
-            port = self._next_port[ports]
-            while (sock.type, port) in self._ports:
-                port = port + 1 if port + 1 in ports else ports.start
-            self._next_port[ports] = port + 1 if port + 1 in ports else ports.start
-            return port
-        raise error(errno.EADDRNOTAVAIL)
+        bound = self._bound[sock.type]
+        port = self._free.find(sock.type, bound)
+        if port is None and is_connected:
+            port = self._more.find(sock.type, bound)
+        if port is None:
+            raise error(errno.EADDRNOTAVAIL)
+        return port
 
     def bound_to(self, kind: int, address: str, port: int) -> list[Any]:
         """Return the sockets that take what is sent to an address and port: those for just this address first."""
         found = [
-            (entry[0] != address, entry[1])
-            for entry in self._ports.get((kind, port), ())
+            entry
+            for entry in self._bound[kind].get(port, ())
             if not entry[1].closed and _takes(entry[0], entry[1], address)
         ]
-        return [sock for is_general, sock in found if not is_general] + [sock for general, sock in found if general]
+        if len(found) > 1:
+            found.sort(key=lambda entry: entry[0] != address)
+        return [sock for _, sock in found]
 
     # --- power --------------------------------------------------------------------------------------------------------
 
@@ -150,10 +174,6 @@ class HostKernel:
         for coroutine in stopped:
             with contextlib.suppress(BaseException):
                 coroutine.close()
-
-
-def _range_of(port: int) -> range:
-    return FREE if port in FREE else MORE_FREE
 
 
 def _overlap(address: str, sock: Bound, other_address: str, other: Bound) -> bool:

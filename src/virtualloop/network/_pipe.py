@@ -84,21 +84,22 @@ _EndT = TypeVar("_EndT", bound=End)
 class Wire(Generic[_EndT]):
     """What `source` sends to `target`, over `link`; without one, straight away."""
 
-    __slots__ = ("_chunks", "_flight", "_flying", "_last_tick", "_stuck", "capacity", "ended", "link", "size", "source",
+    __slots__ = ("_flight", "_last_tick", "_stuck", "capacity", "chunks", "ended", "flying", "link", "size", "source",
                  "target")  # fmt: skip
 
     def __init__(self, source: _EndT, target: _EndT, link: Link | None) -> None:
         self.source = source
         self.target = target
         self.link = link
-        self._chunks: deque[bytes] = deque()
-        #: Bytes that wait to be read.
+        #: What waits to be read, and how many bytes that is.
+        self.chunks: deque[bytes] = deque()
         self.size = 0
         self.capacity = source.buffer_for_sending + target.buffer_for_receiving
         #: Whether all that will ever come has.
         self.ended = False
         self._flight: deque[bytes | Mark] = deque()
-        self._flying = 0
+        #: How many bytes are on their way.
+        self.flying = 0
         # When the last piece that is on its way arrives.
         self._last_tick = 0
         # How many pieces should have arrived, and could not.
@@ -110,7 +111,7 @@ class Wire(Generic[_EndT]):
     @property
     def room(self) -> int:
         """How many more bytes may be sent now."""
-        return self.capacity - self.size - self._flying
+        return self.capacity - self.size - self.flying
 
     def put(self, item: bytes | Mark) -> None:
         """Send bytes, for which there is room, or a mark."""
@@ -118,11 +119,13 @@ class Wire(Generic[_EndT]):
         if link is None or (link.is_perfect and not self._flight):
             target = self.target
             if type(item) is bytes and not target.closed:
-                # What _arrive() does, in line.
-                self._chunks.append(item)
+                # What _arrive() and Readiness.notify() do, in line: most of what is sent comes here.
+                self.chunks.append(item)
                 self.size += len(item)
-                if target.reading is not None:
-                    target.reading.notify()
+                reading = target.reading
+                if reading is not None and reading.watcher is not None and not reading.is_posted:
+                    reading.is_posted = True
+                    reading.post(reading.event)
             else:
                 self._arrive(item)
             return
@@ -130,12 +133,12 @@ class Wire(Generic[_EndT]):
         # It may raise. What was sent before arrives before.
         self._last_tick = max(link.piece_arrival(self, size), self._last_tick)
         self._flight.append(item)
-        self._flying += size
+        self.flying += size
         link.post(self._last_tick, self._deliver)
 
     def take(self, most: int) -> bytes:
         """Take out up to `most` of the bytes that wait to be read."""
-        chunks = self._chunks
+        chunks = self.chunks
         first = chunks.popleft()
         if len(first) > most:
             chunks.appendleft(first[most:])
@@ -156,7 +159,7 @@ class Wire(Generic[_EndT]):
 
     def put_back(self, data: bytes) -> None:
         """Undo `take`."""
-        self._chunks.appendleft(data)
+        self.chunks.appendleft(data)
         self.size += len(data)
 
     def _deliver(self) -> None:
@@ -172,7 +175,7 @@ class Wire(Generic[_EndT]):
             return
         item = self._flight.popleft()
         if type(item) is bytes:
-            self._flying -= len(item)
+            self.flying -= len(item)
         self._arrive(item)
 
     def _send_again(self, link: Link) -> None:
@@ -198,7 +201,7 @@ class Wire(Generic[_EndT]):
     def cut(self) -> None:
         """Lose all that is on its way."""
         self._flight.clear()
-        self._flying = 0
+        self.flying = 0
         self._stuck = 0
 
     def _arrive(self, item: bytes | Mark) -> None:
@@ -216,7 +219,7 @@ class Wire(Generic[_EndT]):
             self._notify_reader()
         else:
             assert type(item) is bytes
-            self._chunks.append(item)
+            self.chunks.append(item)
             self.size += len(item)
             self._notify_reader()
 

@@ -23,6 +23,8 @@ __all__ = ["UNIX", "Socket"]
 #: The family of unix sockets, or None where there are none.
 UNIX = getattr(socket, "AF_UNIX", None)
 
+_INET = int(socket.AF_INET)
+
 
 class Socket:
     """A socket that exists in memory only. What would have to wait raises BlockingIOError."""
@@ -40,6 +42,7 @@ class Socket:
         "local",
         "number",
         "objects",
+        "port",
         "proto",
         "reading",
         "type",
@@ -61,6 +64,8 @@ class Socket:
         self.buffer_for_sending = self.buffer_for_receiving = BUFFER
         #: The address of this end, or None if it has none yet.
         self.local: Any = None
+        #: The port of its host's that it has, or None: what was accepted has none but its listener's.
+        self.port: int | None = None
         self._peer: Any = None
         self._error = 0
         self.closed = False
@@ -129,7 +134,7 @@ class Socket:
 
     def _address(self, host: str, port: int) -> Any:
         """Return an address as this socket's family has it."""
-        if self.family == socket.AF_INET:
+        if self.family == _INET:
             return host, port
         return (host if ":" in host else f"::ffff:{host}"), port, 0, 0
 
@@ -142,10 +147,14 @@ class Socket:
 
         A host of IPv4 is one also where a socket of IPv6 has it as a mapped address.
         """
+        if type(address) is tuple and len(address) == 2 and self.family == _INET:
+            host, port = address
+            if type(host) is str and type(port) is int and 0 <= port <= 0xFFFF and _dns.literal(host) == (_INET, host):
+                return host, port  # as nearly all are
         if not isinstance(address, tuple):
             family = socket.AddressFamily(self.family).name
             raise TypeError(f"{method}(): {family} address must be tuple, not {type(address).__name__}")
-        most = 2 if self.family == socket.AF_INET else 4
+        most = 2 if self.family == _INET else 4
         if not 2 <= len(address) <= most:
             form = "pair (host, port)" if most == 2 else "tuple (host, port[, flowinfo[, scopeid]])"
             raise TypeError(f"{socket.AddressFamily(self.family).name} address must be a {form}")
@@ -192,6 +201,7 @@ class Socket:
         elif not is_connected and self.host.is_taken(self, host, port):
             raise error(errno.EADDRINUSE)
         self.host.bind(self, host, port)
+        self.port = port
         self.local = self._address(host, port)
 
     def bind_as(self, host: str, port: int) -> None:
@@ -226,10 +236,12 @@ class Socket:
     def close(self) -> None:
         """Close."""
         self.closed = True
-        for readiness in (self.reading, self.writing):
-            if readiness is not None:
-                readiness.close()
-        self.reading = self.writing = None
+        if self.reading is not None:
+            self.reading.close()
+            self.reading = None
+        if self.writing is not None:
+            self.writing.close()
+            self.writing = None
         self.fabric.remove(self)
 
     def vanish(self) -> None:

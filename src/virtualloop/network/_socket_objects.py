@@ -110,7 +110,11 @@ class _SocketObject(_Base):
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Return up to `bufsize` bytes; none at the end."""
-        return self._end().recv(bufsize, flags)
+        # As in send(), a call of _end() in line.
+        own = self._socket
+        if own is None:
+            raise error(errno.EBADF)
+        return own.recv(bufsize, flags)
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Read into a buffer; return how many bytes."""
@@ -140,7 +144,10 @@ class _SocketObject(_Base):
 
     def send(self, data: Any, flags: int = 0) -> int:
         """Send as much as there is room for; return how many bytes."""
-        return self._end().send(data)
+        own = self._socket
+        if own is None:
+            raise error(errno.EBADF)
+        return own.send(data)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send everything, or raise BlockingIOError where there is no room for all of it."""
@@ -195,17 +202,17 @@ class MemorySocket(_SocketObject, socket.socket):
         sock.objects += 1
         self._socket: AnySocket | None = sock
         self._timeout: float | None = None
-        self._kind = sock.family, sock.type, sock.proto
+        self._kind = _FAMILIES[sock.family], _KINDS[sock.type], sock.proto
 
     @property
     def family(self) -> socket.AddressFamily:
         """The address family."""
-        return _FAMILIES[self._kind[0]]
+        return self._kind[0]
 
     @property
     def type(self) -> socket.SocketKind:
         """Stream or datagram."""
-        return _KINDS[self._kind[1]]
+        return self._kind[1]
 
     @property
     def proto(self) -> int:

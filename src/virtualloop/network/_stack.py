@@ -59,6 +59,10 @@ class Stack:
         """Have a real socket, which the program made, stand for one in memory."""
         self._adoption.adopt(sock, self.watched_descriptors())
 
+    def is_inside(self, sock: socket.socket) -> bool:
+        """Return whether a socket was made in memory where nothing is real by name, so that it has to go nowhere."""
+        return type(sock) is MemorySocket and not self.outside
+
     def is_twin(self, sock: socket.socket) -> bool:
         """Return whether a real socket is the other end of one that was handed in, and has to be, too."""
         return self._adoption.is_twin(sock)
@@ -79,10 +83,6 @@ class Stack:
     def at(self, number: int) -> AnySocket:
         """Return the socket with a number. Raises KeyError where there is none, or none any more."""
         return self.fabric.sockets[number]  # type: ignore[no-any-return]  # the fabric does not know what they do
-
-    def find(self, number: object) -> AnySocket | None:
-        """The same, but None where there is none."""
-        return self.fabric.sockets.get(number)  # type: ignore[call-overload,no-any-return]  # as above; anything may be asked for
 
     def open_sockets(self) -> list[AnySocket]:
         """Return the sockets that are not closed, in the order in which they were made."""

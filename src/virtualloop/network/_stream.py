@@ -20,15 +20,14 @@ from typing import Any
 from virtualloop.network import _dns
 from virtualloop.network._dns import error
 from virtualloop.network._fabric import Fabric
-from virtualloop.network._handshake import Handshake, Links
+from virtualloop.network._handshake import Handshake, Links, find_listener
 from virtualloop.network._kernel import HostKernel
-from virtualloop.network._link import Link
 from virtualloop.network._pipe import FIN, RST, SYN, RecordedWire, Wire
 from virtualloop.network._socket import UNIX, Socket
 
 __all__ = ["StreamSocket"]
 
-_PEEK = int(socket.MSG_PEEK)
+_PEEK, _SOL_SOCKET = int(socket.MSG_PEEK), int(socket.SOL_SOCKET)
 
 
 class StreamSocket(Socket):
@@ -63,12 +62,12 @@ class StreamSocket(Socket):
 
     def may_read(self) -> bool:
         """Return whether select() would say so."""
-        if self._waiting is not None:
-            return bool(self._waiting)
         wire = self.incoming
-        if wire is None:
-            return not self._connecting  # It is hung up.
-        return bool(wire.size or wire.ended or self._error or self.over or self.shut_reading)
+        if wire is not None:
+            return wire.size > 0 or wire.ended or self._error != 0 or self.over or self.shut_reading
+        if self._waiting is not None:
+            return len(self._waiting) > 0
+        return not self._connecting  # It is hung up.
 
     def may_write(self) -> bool:
         """Return whether select() would say so: not for a few bytes of room in a full buffer."""
@@ -149,18 +148,28 @@ class StreamSocket(Socket):
             self.take(self.host.own_address(host), 0, is_connected=True)
         self._peer = self._address(host, port)
         self._connecting = True
-        Handshake(self.fabric, self, there, host, port)
+        out = self.fabric.link_between(self.host, there)
+        back = out if there is self.host else self.fabric.link_between(there, self.host)
+        # Where nothing takes time, there is no handshake but for one that fails.
+        listener = find_listener(self, there, host, port) if out.is_perfect and back.is_perfect else None
+        if listener is not None:
+            self.established(listener, there, (out, back))
+        else:
+            Handshake(self.fabric, self, there, host, port)
         raise error(errno.EINPROGRESS)
 
     def _establish(self, listener: StreamSocket, there: HostKernel, links: Links | None) -> None:
         """Make the other end, and the wires between the two."""
         other = StreamSocket(self.fabric, there, listener.family, self.type, self.proto)
-        other._options.update(listener._options)
+        if listener._options:
+            other._options.update(listener._options)
         other.buffer_for_sending = listener.buffer_for_sending
         other.buffer_for_receiving = listener.buffer_for_receiving
         if self.family == UNIX:
             other.local, other._peer = self._peer, self.local if self.local is not None else ""
-        else:  # A socket of IPv6 may have asked for one of IPv4, and the other way round.
+        elif self.family == other.family:
+            other.local, other._peer = self._peer, self.local
+        else:  # A socket of IPv6 has asked for one of IPv4, or the other way round.
             other.local = other._address(_dns.unmapped(self._peer[0]), self._peer[1])
             other._peer = other._address(*self._own())
         other.listener = listener
@@ -171,12 +180,13 @@ class StreamSocket(Socket):
         if self._peer is None:
             self._peer, other._peer = other.local or "", self.local or ""
         there, back = links or (None, None)
-        self.out = other.incoming = self._wire_to(other, there)
-        other.out = self.incoming = other._wire_to(self, back)
-
-    def _wire_to(self, other: StreamSocket, link: Link | None) -> Wire[StreamSocket]:
         recorder = self.fabric.driver.recorder
-        return Wire(self, other, link) if recorder is None else RecordedWire(self, other, link, recorder)
+        if recorder is None:
+            self.out = other.incoming = Wire(self, other, there)
+            other.out = self.incoming = Wire(other, self, back)
+        else:
+            self.out = other.incoming = RecordedWire(self, other, there, recorder)
+            other.out = self.incoming = RecordedWire(other, self, back, recorder)
 
     def _ask_to_be_accepted_there(self) -> None:
         assert self.out is not None
@@ -281,6 +291,14 @@ class StreamSocket(Socket):
         wire = self.out
         if wire is None or self._error or self.over or self.shut_writing:
             raise self._no_sending()
+        link = wire.link
+        if (
+            type(data) is bytes
+            and (link is None or link.is_perfect)
+            and 0 < len(data) <= wire.capacity - wire.size - wire.flying
+        ):
+            wire.put(data)  # as for nearly all that is sent
+            return len(data)
         room = wire.room
         if room <= 0 and len(data):
             raise error(errno.EAGAIN)
@@ -289,7 +307,7 @@ class StreamSocket(Socket):
         if len(data) > room:
             data = data[:room]
         if len(data):
-            if wire.link is not None and not wire.link.is_perfect and wire.link.resets():
+            if link is not None and not link.is_perfect and link.resets():
                 # The error's traceback must not hold a view of a buffer that its owner is going to clear.
                 data = None
                 self.reset()
@@ -336,19 +354,25 @@ class StreamSocket(Socket):
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Return up to `bufsize` bytes; none at the end."""
         wire = self.incoming
-        if bufsize < 0:
-            raise ValueError("negative buffersize in recv")
-        if wire is not None and wire.size and bufsize and not self.closed:
-            if wire.link is not None and not wire.link.is_perfect:
-                bufsize = wire.link.piece(wire, min(wire.size, bufsize))
-            data = wire.take(bufsize)
+        if wire is not None and wire.size and bufsize > 0 and not self.closed:
+            link = wire.link
+            if link is not None and not link.is_perfect:
+                bufsize = link.piece(wire, min(wire.size, bufsize))
+            if wire.size <= bufsize and len(wire.chunks) == 1:
+                # What take() does, in line: most of what is read comes here.
+                data = wire.chunks.pop()
+                wire.size = 0
+            else:
+                data = wire.take(bufsize)
             if flags & _PEEK:
                 wire.put_back(data)
                 return data
             writing = wire.source.writing
-            if writing is not None:
+            if writing is not None and writing.watcher is not None:
                 writing.notify()
             return data
+        if bufsize < 0:
+            raise ValueError("negative buffersize in recv")
         self._check_open()
         if self._error:
             raise self._take_error()
@@ -367,7 +391,7 @@ class StreamSocket(Socket):
     def setsockopt(self, level: int, option: int, value: Any) -> None:
         """Set an option; those of buffers and of lingering change what a connection does."""
         super().setsockopt(level, option, value)
-        if level != socket.SOL_SOCKET:
+        if level != _SOL_SOCKET:
             return
         if option == socket.SO_SNDBUF and self.out is not None:
             self.out.capacity = self.buffer_for_sending + self.out.target.buffer_for_receiving
