@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import inspect
 import socket
 import sys
 import types
@@ -57,6 +58,7 @@ class _Sockets:
 class _Numbered:
     """Transports that hash by the number of their socket: servers keep them in sets, whose order is that of hashes."""
 
+    _sock: Any
     _sock_fd: int
     _server: Any = None
 
@@ -64,6 +66,8 @@ class _Numbered:
         return self._sock_fd
 
     def __del__(self) -> None:
+        if self._sock is None:
+            return  # It was closed.
         # Several that are collected at once, unclosed, are all the last for a server since Python 3.13, and a TypeError
         # would be printed of the second: there is nobody any more who waits for the server to be closed.
         server = self._server
@@ -81,12 +85,16 @@ def _numbered(kind: Any) -> Any:
 class _Transports:
     """A class of asyncio's transports as a module has it at any time, hashing by number."""
 
-    def __init__(self, namespace: dict[str, Any], name: str) -> None:
+    def __init__(self, namespace: dict[str, Any], stock: Any) -> None:
         self._namespace = namespace
-        self._name = name
+        self._name = stock.__name__
+        self._stock = stock
+        self._stock_numbered = _numbered(stock)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         kind = self._namespace[self._name]
+        if kind is self._stock:
+            return self._stock_numbered(*args, **kwargs)
         return (_numbered(kind) if isinstance(kind, type) else kind)(*args, **kwargs)
 
 
@@ -104,7 +112,7 @@ def _namespace_for(module: str, make_socket: Callable[..., Any]) -> dict[str, An
         # create_server() goes through a set of addresses, whose order is that of hashes of strings.
         "set": dict.fromkeys,
     }
-    kinds = {kind.__name__: _Transports(namespace, kind.__name__) for kind in (StreamTransport, DatagramTransport)}
+    kinds = {kind.__name__: _Transports(namespace, kind) for kind in (StreamTransport, DatagramTransport)}
     found: dict[str, Any] = view(own, **kinds)
     return found
 
@@ -134,23 +142,34 @@ def _borrowed(name: str, make_socket: Callable[..., Any]) -> Any:
 def _adopting(name: str, make_socket: Callable[..., Any]) -> Any:
     """Return a borrowed method that is given a socket of the program's: it stands for one in memory from then on."""
     stock = _borrowed(name, make_socket)
-    connects, has_address = name == "sock_connect", name in {"sock_connect", "sock_sendto"}
+    has_address = name in {"sock_connect", "sock_sendto"}
 
-    @functools.wraps(stock)
-    async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def hand_in(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         address = kwargs.get("address", args[-1] if len(args) > 1 else None) if has_address else None
         for arg in (*args, *kwargs.values()):
             if issubclass(type(arg), socket.socket):  # and no mock that claims to be one
                 self._hand_in(arg, address)
-        if not connects:
-            return await stock(self, *args, **kwargs)
+        return address
+
+    async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        hand_in(self, args, kwargs)
+        return await stock(self, *args, **kwargs)
+
+    async def sock_connect(self: Any, *args: Any, **kwargs: Any) -> Any:
+        address = hand_in(self, args, kwargs)
         try:
             return await stock(self, *args, **kwargs)
         except OSError as exc:
             self._explain(exc, address)
             raise
 
-    return method
+    def create(self: Any, *args: Any, **kwargs: Any) -> Any:
+        # Most are given no socket, and what stock's method returns is one coroutine less to resume.
+        return (stock if kwargs.get("sock") is None else method)(self, *args, **kwargs)
+
+    if sys.version_info >= (3, 12) and name.startswith("create_"):
+        return functools.wraps(stock)(inspect.markcoroutinefunction(create))
+    return functools.wraps(stock)(sock_connect if name == "sock_connect" else method)
 
 
 def borrow(make_socket: Callable[..., Any]) -> Callable[[type[_T]], type[_T]]:
