@@ -105,7 +105,7 @@ class Scheduler:
         self.arrivals: Arrivals | None = None
         #: At order "fifo", the events from outside that were posted for the present instant: at the start of the next
         #: turn they join the queue, before the timers that are due. Whoever posts may append to it by himself.
-        self.arriving: deque[Any] = deque()
+        self.arriving: list[Any] = []
         if order != "fifo":
             parts = {"clock": clock, "timers": timers, "ready": ready, "queue": queue, "choose": choose}
             self.arrivals = self._make_arrivals(lateness=lateness, replies=replies, **parts)
@@ -275,14 +275,26 @@ class Scheduler:
         spin, turns = self.spin, 0
         look_at = spin.next_look(1)
         while True:
-            if not ready:
+            if held:
+                if arrivals is None and not sources:
+                    # What _begin_turn() comes to where something arrives at once.
+                    ready.extend(held)
+                    held.clear()
+                    timers.number += 1
+                    if ticks and ticks[0] <= clock.tick:
+                        timers.release(clock.tick, ready)
+                else:
+                    self._jumps = jumps
+                    if self._begin_turn():
+                        turns = 0
+                    jumps = self._jumps
+            elif not ready:
                 if (
                     arrivals is None
                     and self.alone
                     and ticks
                     and ticks[0] > clock.tick
                     and jumps < most_jumps
-                    and not held
                     and not self.leave
                     and not crowd()
                 ):
@@ -309,7 +321,7 @@ class Scheduler:
                     if self._begin_turn():
                         turns = 0
                     jumps = self._jumps
-            elif (ticks and (ticks[0] <= clock.tick or ticks[0] <= late.horizon)) or held or by_turns or sources:
+            elif (ticks and (ticks[0] <= clock.tick or ticks[0] <= late.horizon)) or by_turns or sources:
                 self._begin_turn()
             n = len(ready)
             for _ in FEW[n] if n < 17 else repeat(None, n):
@@ -524,14 +536,11 @@ class Scheduler:
 
     def _release(self) -> None:
         """Queue what is due, at order "fifo": as select() would say it, then timers."""
-        arriving, timers = self.arriving, self._timers
-        if arriving:
-            timers.number += len(arriving)
-            self._ready.extend(arriving)
-            arriving.clear()
-            if not timers.ticks:
-                return
-        timers.release(self._clock.tick, self._ready)
+        if self.arriving:
+            self._ready.extend(self.arriving)
+            self.arriving.clear()
+            self._timers.number += 1
+        self._timers.release(self._clock.tick, self._ready)
 
     def _idle(self) -> None:
         """Nothing is ready and nothing is due: hear what is outside, move the clock, or end."""

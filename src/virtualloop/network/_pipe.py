@@ -97,8 +97,9 @@ class Wire(Generic[_EndT]):
         self.capacity = source.buffer_for_sending + target.buffer_for_receiving
         #: Whether all that will ever come has.
         self.ended = False
-        self._flight: deque[bytes | Mark] = deque()
-        #: How many bytes are on their way.
+        # What is on its way, if anything ever was.
+        self._flight: deque[bytes | Mark] | None = None
+        #: How many bytes that is.
         self.flying = 0
         # When the last piece that is on its way arrives.
         self._last_tick = 0
@@ -113,25 +114,38 @@ class Wire(Generic[_EndT]):
         """How many more bytes may be sent now."""
         return self.capacity - self.size - self.flying
 
+    def put_at_once(self, data: bytes) -> bool:
+        """Send bytes, if there is room for all of them and nothing between here and there; return whether it was so.
+
+        Most of what is sent is sent here. It is what put(), _arrive() and Readiness.notify() come to.
+        """
+        link = self.link
+        target = self.target
+        if (
+            not 0 < len(data) <= self.capacity - self.size - self.flying
+            or target.closed
+            or not (link is None or (link.is_perfect and not self._flight))
+        ):
+            return False
+        self.chunks.append(data)
+        self.size += len(data)
+        reading = target.reading
+        if reading is not None and reading.watcher is not None and not reading.is_posted:
+            reading.is_posted = True
+            reading.post(reading.event)
+        return True
+
     def put(self, item: bytes | Mark) -> None:
         """Send bytes, for which there is room, or a mark."""
         link = self.link
         if link is None or (link.is_perfect and not self._flight):
-            target = self.target
-            if type(item) is bytes and not target.closed:
-                # What _arrive() and Readiness.notify() do, in line: most of what is sent comes here.
-                self.chunks.append(item)
-                self.size += len(item)
-                reading = target.reading
-                if reading is not None and reading.watcher is not None and not reading.is_posted:
-                    reading.is_posted = True
-                    reading.post(reading.event)
-            else:
-                self._arrive(item)
+            self._arrive(item)
             return
         size = len(item) if type(item) is bytes else 0
         # It may raise. What was sent before arrives before.
         self._last_tick = max(link.piece_arrival(self, size), self._last_tick)
+        if self._flight is None:
+            self._flight = deque()
         self._flight.append(item)
         self.flying += size
         link.post(self._last_tick, self._deliver)
@@ -200,7 +214,7 @@ class Wire(Generic[_EndT]):
 
     def cut(self) -> None:
         """Lose all that is on its way."""
-        self._flight.clear()
+        self._flight = None
         self.flying = 0
         self._stuck = 0
 
@@ -236,6 +250,10 @@ class RecordedWire(Wire[_EndT]):
     def __init__(self, source: _EndT, target: _EndT, link: Link | None, recorder: Recorder) -> None:
         super().__init__(source, target, link)
         self._recorder = recorder
+
+    def put_at_once(self, data: bytes) -> bool:
+        """Leave it to put()."""
+        return False
 
     def put(self, item: bytes | Mark) -> None:
         """Send bytes or a mark."""

@@ -76,7 +76,7 @@ class StreamSocket(Socket):
         wire = self.out
         if wire is None or self._error or self.over or self.shut_writing:
             return True
-        return wire.room * 3 >= wire.capacity
+        return (wire.capacity - wire.size - wire.flying) * 3 >= wire.capacity
 
     def getpeername(self) -> Any:
         """Return the address of the other end."""
@@ -291,13 +291,7 @@ class StreamSocket(Socket):
         wire = self.out
         if wire is None or self._error or self.over or self.shut_writing:
             raise self._no_sending()
-        link = wire.link
-        if (
-            type(data) is bytes
-            and (link is None or link.is_perfect)
-            and 0 < len(data) <= wire.capacity - wire.size - wire.flying
-        ):
-            wire.put(data)  # as for nearly all that is sent
+        if type(data) is bytes and wire.put_at_once(data):
             return len(data)
         room = wire.room
         if room <= 0 and len(data):
@@ -307,7 +301,7 @@ class StreamSocket(Socket):
         if len(data) > room:
             data = data[:room]
         if len(data):
-            if link is not None and not link.is_perfect and link.resets():
+            if wire.link is not None and not wire.link.is_perfect and wire.link.resets():
                 # The error's traceback must not hold a view of a buffer that its owner is going to clear.
                 data = None
                 self.reset()
