@@ -23,7 +23,7 @@ class ExternalEvent:
 
     __slots__ = ("_args", "_callback", "_context", "_scheduled", "_timers", "kind")
 
-    def __init__(self, callback: Callable[[], object], *, kind: str, context: Context, timers: Timers) -> None:
+    def __init__(self, callback: Callable[[], object], kind: str, context: Context, timers: Timers) -> None:
         self._callback: Callable[[], object] | None = callback
         self._args: tuple[Any, ...] = ()
         self._timers = timers

@@ -49,7 +49,7 @@ class LoopDriver:
 
     def event(self, arrive: Callable[[], None]) -> ExternalEvent:
         """Return an event that calls `arrive()`, on no host and in no task."""
-        return ExternalEvent(arrive, kind="network", context=NOWHERE, timers=self._timers)
+        return ExternalEvent(arrive, "network", NOWHERE, self._timers)
 
     def post(self, event: Any, tick: int) -> None:
         """Let an event arrive when the clock is at `tick`."""

@@ -41,8 +41,18 @@ _Ts = TypeVarTuple("_Ts")
 IN_MEMORY = 2**30
 
 
-def _make_socket(loop: Any, *args: Any, **kwargs: Any) -> Any:
-    return loop._stack.make_socket(*args, **kwargs)
+def _make_socket(loop: Any, family: int = -1, type: int = -1, proto: int = -1) -> Any:  # noqa: A002  # its name there
+    return loop._stack.make_socket(family, type, proto)
+
+
+class _Transports(weakref.WeakValueDictionary[int, Any]):
+    """Transports by the number of what they are over, as stock loops keep them."""
+
+    def get(self, key: int, default: Any = None) -> Any:
+        """Return the transport over a number. Mostly there is none, which costs no exception here."""
+        reference = self.data.get(key)  # type: ignore[attr-defined]  # not in the stub
+        found = None if reference is None else reference()
+        return default if found is None else found
 
 
 @borrow(_make_socket)
@@ -161,9 +171,8 @@ class Networking(asyncio.AbstractEventLoop):
         return self._sockets
 
     @functools.cached_property
-    def _transports(self) -> weakref.WeakValueDictionary[int, Any]:
-        """The transports by the number of what they are over, as stock loops keep them."""
-        return weakref.WeakValueDictionary()
+    def _transports(self) -> _Transports:
+        return _Transports()
 
     @functools.cached_property
     def _unix_server_sockets(self) -> dict[Any, int]:

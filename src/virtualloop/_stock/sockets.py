@@ -93,8 +93,8 @@ class _Transports:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         kind = self._namespace[self._name]
-        if kind is self._stock:
-            return self._stock_numbered(*args, **kwargs)
+        if kind is self._stock and not kwargs:
+            return self._stock_numbered(*args)
         return (_numbered(kind) if isinstance(kind, type) else kind)(*args, **kwargs)
 
 
@@ -142,23 +142,19 @@ def _borrowed(name: str, make_socket: Callable[..., Any]) -> Any:
 def _adopting(name: str, make_socket: Callable[..., Any]) -> Any:
     """Return a borrowed method that is given a socket of the program's: it stands for one in memory from then on."""
     stock = _borrowed(name, make_socket)
-    has_address = name in {"sock_connect", "sock_sendto"}
 
-    def hand_in(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        address = kwargs.get("address", args[-1] if len(args) > 1 else None) if has_address else None
+    async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        address = kwargs.get("address", args[-1] if len(args) > 1 else None) if name == "sock_sendto" else None
         for arg in (*args, *kwargs.values()):
             if issubclass(type(arg), socket.socket):  # and no mock that claims to be one
                 self._hand_in(arg, address)
-        return address
-
-    async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        hand_in(self, args, kwargs)
         return await stock(self, *args, **kwargs)
 
-    async def sock_connect(self: Any, *args: Any, **kwargs: Any) -> Any:
-        address = hand_in(self, args, kwargs)
+    async def sock_connect(self: Any, sock: Any, address: Any) -> Any:
+        if issubclass(type(sock), socket.socket):  # as above
+            self._hand_in(sock, address)
         try:
-            return await stock(self, *args, **kwargs)
+            return await stock(self, sock, address)
         except OSError as exc:
             self._explain(exc, address)
             raise

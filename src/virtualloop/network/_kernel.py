@@ -155,7 +155,7 @@ class HostKernel:
         found = [
             entry
             for entry in self._bound[kind].get(port, ())
-            if not entry[1].closed and _takes(entry[0], entry[1], address)
+            if not entry[1].closed and (entry[0] == address or _takes(entry[0], entry[1], address))
         ]
         if len(found) > 1:
             found.sort(key=lambda entry: entry[0] != address)

@@ -9,6 +9,7 @@ or held can change the order of what there is to read.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from virtualloop.network._driver import Driver, Watcher
 
@@ -21,15 +22,15 @@ class Readiness:
     There is one event at most on its way.
     """
 
-    __slots__ = ("_is_ready", "_run", "event", "is_posted", "post", "watcher")
+    __slots__ = ("_driver", "_is_ready", "event", "is_posted", "post", "watcher")
 
     def __init__(self, driver: Driver, is_ready: Callable[[], bool]) -> None:
+        self._driver = driver
         self._is_ready = is_ready
-        self._run = driver.run
         #: What a wire does in line where bytes arrive: post the event that says so, if somebody waits and it is not
         #: on its way already.
         self.post = driver.post_now
-        self.event = driver.event(self._dispatch)
+        self.event: Any = driver.event(self._dispatch)
         self.is_posted = False
         self.watcher: Watcher | None = None
 
@@ -64,7 +65,10 @@ class Readiness:
         if watcher is not None:
             self.watcher = None
             watcher.cancel()
-        self.event.cancel()
+        if self.is_posted:
+            self.event.cancel()
+        # Without it, this is no cycle.
+        self.event = None
 
     def _dispatch(self) -> None:
         self.is_posted = False
@@ -72,7 +76,7 @@ class Readiness:
         if watcher is None or not self._is_ready():
             return
         try:
-            if not self._run(watcher):
+            if not self._driver.run(watcher):
                 self.watcher = None  # It was cancelled.
         finally:
             # Also after an exception that ends the run: it may go on, and there is still something to read.

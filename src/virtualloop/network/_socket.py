@@ -53,8 +53,8 @@ class Socket:
         self.fabric = fabric
         self.host = host
         # As plain integers: the kinds of enum that the socket module has them as take long to make and to compare.
-        self.family = int(family)
-        self.type = int(kind)
+        self.family = family if type(family) is int else int(family)
+        self.type = kind if type(kind) is int else int(kind)
         self.proto = proto
         #: What stands for its file descriptor.
         self.number = fabric.add(self)
