@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import re
+from collections import Counter
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -52,6 +54,12 @@ __all__ = [
 NONDETERMINISM = (
     "it depends on something besides its schedule, such as the real time, the order of a set, an object's address, or "
     "what an earlier run has left behind (a module's global, a cache, a file, a fixture)"
+)
+#: So many more runs are traced at most to see where they part: a set of two has the same order in every other run.
+MOST_TRACED = 12
+_ANOTHER_ORDER = (
+    "Both do the same in another order. If that is the order of a set of objects, which is that of their addresses, keep "
+    "them in a dict or a list."
 )
 #: What asyncio says of a lock or a queue, or of a task or a future, that is used on a second loop.
 _OTHER_LOOPS = ("is bound to a different event loop", "attached to a different loop")
@@ -107,15 +115,25 @@ def check_again(
 
 
 def _where_it_differs(program: Program, plan: Plan) -> str:
-    """Return at which lines two runs of one schedule part, as far as two more runs show it."""
-    traces = [Trace(), Trace()]
-    for trace in traces:
-        program.run(plan.make(), plan.order, trace=trace)
-    lines = [trace.lines() for trace in traces]
-    for one, other in zip_longest(*lines, fillvalue="(it is over)"):
-        if one != other:
-            return f"\nThe same run, made twice, parts here:\n{one}\n{other}"
+    """Return at which lines two runs of one schedule part, as far as a few more runs show it."""
+    first = _lines_of(program, plan)
+    for _ in range(MOST_TRACED):
+        second = _lines_of(program, plan)
+        for one, other in zip_longest(first, second, fillvalue="(it is over)"):
+            if one != other:
+                advice = f"\n{_ANOTHER_ORDER}" if _words_of(one) == _words_of(other) else ""
+                return f"\nThe same run, made twice, parts here:\n{one}\n{other}{advice}"
     return ""
+
+
+def _lines_of(program: Program, plan: Plan) -> list[str]:
+    trace = Trace()
+    program.run(plan.make(), plan.order, trace=trace)
+    return trace.lines()
+
+
+def _words_of(line: str) -> Counter[str]:
+    return Counter(re.findall(r"[\w-]+", line))
 
 
 def make_again(program: Program, plan: Plan, seen: Outcome) -> Outcome | str:
