@@ -35,6 +35,17 @@ def test_it_is_said_once_and_where(main):
     assert len(caught) == 1
 
 
+def test_that_there_is_no_io_is_not_said_of_it():
+    async def main():
+        process = await asyncio.create_subprocess_exec("true")
+        await process.wait()
+
+    with pytest.warns(UserWarning, match="reads from outside") as caught:
+        virtualloop.explore(main, runs=5)
+
+    assert len(caught) == 1
+
+
 def test_it_is_said_of_a_failure_as_well():
     async def main():
         await reads_a_pipe()

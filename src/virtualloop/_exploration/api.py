@@ -30,7 +30,7 @@ from virtualloop._exploration.mark import EXPLORED
 from virtualloop._exploration.mistakes import NO_EXECUTOR, loop_is_running, no_async_function, no_executor
 from virtualloop._exploration.program import Program, Usual, function_of, name_of
 from virtualloop._exploration.requested import REPLAY_VARIABLE, requested_token
-from virtualloop._exploration.run import Main, take_outside
+from virtualloop._exploration.run import Main, reads_outside, take_outside
 from virtualloop._exploration.search import SEEDS_APART, Search
 from virtualloop._exploration.sometimes import never_true
 from virtualloop._loop.virtual import LATENESS
@@ -201,7 +201,8 @@ def explore(
                     _warn(main, f" needs {need}", NEEDS)
                 # That there is little to vary in one of hypothesis's examples says nothing of the others.
                 if exploration.failure is None and not _is_example():
-                    if search.nothing_varies and order is None:
+                    # Of one that reads from outside that is said below, and that it has no I/O would be wrong.
+                    if search.nothing_varies and order is None and not reads_outside():
                         _warn(main, ' leaves nothing to vary at order "io"', NOTHING_VARIES)
                     if exploration.never:
                         _warn(main, f": {never_true(exploration.never, exploration.runs)}", NEVER_TRUE)
