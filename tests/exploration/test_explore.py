@@ -616,6 +616,32 @@ def test_a_program_that_goes_another_way_is_found_out_where_it_asks_the_same():
     assert one != other
 
 
+def test_where_it_goes_another_way_is_seen_also_if_that_is_rare():
+    runs = 0
+
+    async def even():
+        await asyncio.sleep(0.01)
+
+    async def odd():
+        await asyncio.sleep(0.02)
+
+    async def main():
+        nonlocal runs
+        runs += 1
+        tasks = {"even": even, "odd": odd}
+        # As in a set of objects, whose addresses are others at times.
+        names = ["odd", "even"] if runs in (2, 9) else ["even", "odd"]
+        await asyncio.gather(*[asyncio.create_task(tasks[name](), name=name) for name in names])
+
+    with pytest.raises(VirtualLoopError, match="is another one") as raised:
+        explore(main)
+    *_, parts, one, other, advice = str(raised.value).splitlines()
+    assert parts == "The same run, made twice, parts here:"
+    assert "creates even and odd" in one
+    assert "creates odd and even" in other
+    assert advice.startswith("Both do the same in another order. If that is the order of a set of objects")
+
+
 def test_what_a_first_run_opens_for_the_others_is_no_difference():
     """As a library does that fills a cache, or connects, once."""
     cache = []
@@ -877,6 +903,22 @@ def test_nobody_else_is_cancelled():
     with pytest.warns(UserWarning, match="has no task that cancel='nobody' means") as warned:
         assert found(pool_that_loses_a_slot, cancel="nobody", order="fifo").failure is None
     assert warned[0].filename == __file__
+
+
+def test_what_a_task_cancelled_before_it_begins_was_to_await_is_no_warning():
+    async def inner():
+        await asyncio.sleep(1)
+
+    async def worker(coroutine):
+        await coroutine
+
+    async def main():
+        await asyncio.wait([asyncio.create_task(worker(inner()), name="worker")])
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        explore(main, runs=20, cancel="worker")
+    assert [str(each.message) for each in told] == []
 
 
 def test_a_cancellation_between_the_hand_off_and_the_step():

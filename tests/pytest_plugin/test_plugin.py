@@ -840,6 +840,11 @@ def test_with_anyio_fixtures_and_test_are_in_one_task(session):
     assert "asyncio.exceptions.CancelledError" in failed.text
     assert "Besides, in the tear-down: ExceptionGroup: unhandled errors in a TaskGroup" in failed.text
     assert "stock asyncio can do this (order 'timing')" in failed.text
+    # What is said of that one task.
+    assert re.search(r"ms  test_race +starts; waits for pytest$", failed.text, re.MULTILINE), failed.text
+    last = r"ms  test_race +woken by Task-3; +test_it\.py:\d+ -> \d+\nE? +raises AssertionError: assert 120 == 130$"
+    assert re.search(last, failed.text, re.MULTILINE), failed.text
+    assert "_fixtures_and_test" not in failed.text
     assert "task is pending" not in failed.text
     assert "never awaited" not in failed.text
 

@@ -22,7 +22,7 @@ from virtualloop._report.frames import is_machinery, library_of
 from virtualloop.trace import Deviation
 from virtualloop.trace._chain import failing_steps
 from virtualloop.trace._history import History
-from virtualloop.trace._table import CONTEXT, MAX_WIDTH, MIN_WIDTH, width
+from virtualloop.trace._table import CONTEXT, MAX_WIDTH, MIN_WIDTH, Row, formatted, width
 from virtualloop.trace._trace import SHOWN, recorder_of
 
 
@@ -432,6 +432,16 @@ def test_a_thread_s_sleep_and_its_result_are_told_as_a_thread_s_where_they_are_l
     assert "woken by a thread" in told
     assert "the test's timer" not in told
     assert "woken by a timer" not in told
+
+
+def test_why_a_step_came_is_worth_more_room_than_the_class_of_what_it_waits_for():
+    what = "woken by reader; waits for UnreliableObjectReceiveStream.__anext__()"
+    row = Row(tick=0, step=0, event=None, who="Task-1", what=what, where="app.py:12 -> library.py:345", source="")
+
+    assert formatted([row], width=120) == [f"  0ms  Task-1  {what}  app.py:12 -> library.py:345"]
+    assert formatted([row], width=82) == [
+        "  0ms  Task-1  woken by reader; waits for __anext__()  app.py:12 -> library.py:345"
+    ]
 
 
 def test_a_task_that_runs_an_operation_of_asyncio_s_and_ends_at_once_has_ended():

@@ -328,6 +328,11 @@ class Recorder:
         """The program has failed."""
         self.failed_at = (len(self.steps), len(self.events), self._clock.tick)
 
+    def raises(self, exc: BaseException) -> None:
+        """The step that runs has raised what the program fails with, and its task goes on."""
+        if (step := self.here()) is not None:
+            self.raised[step] = (step, f"raises {described(exc)}", *self._raised_at(exc.__traceback__))
+
     def withheld(self) -> list[tuple[Any, ...]]:
         """Return events that were held and have not come in: they are none before the run is over."""
         return self._withheld or [event for _, _, event in self._held.values()]

@@ -58,8 +58,8 @@ NONDETERMINISM = (
 #: So many more runs are traced at most to see where they part: a set of two has the same order in every other run.
 MOST_TRACED = 12
 _ANOTHER_ORDER = (
-    "Both do the same in another order. If that is the order of a set of objects, which is that of their addresses, keep "
-    "them in a dict or a list."
+    "Both do the same in another order. If that is the order of a set of objects, which is that of their addresses, "
+    "keep them in a dict or a list."
 )
 #: What asyncio says of a lock or a queue, or of a task or a future, that is used on a second loop.
 _OTHER_LOOPS = ("is bound to a different event loop", "attached to a different loop")

@@ -105,7 +105,7 @@ class RunLoop(VirtualLoop):
     is_over = False
     # Whether what comes to the exception handler is logged as well, as on a stock loop.
     logs_errors = False
-    _sweep: Cancels | None = None
+    cancels: Cancels | None = None
     # What becomes of main, and whether it would wait forever for what is withheld.
     main: asyncio.Future[Any] | None = None
     waits_in_vain = False
@@ -148,19 +148,22 @@ class RunLoop(VirtualLoop):
 
     def cancel_wherever_it_waits(self, sweep: Cancels) -> None:
         """Have `sweep` ask about tasks, at each of their steps and where they begin eagerly."""
-        self._sweep = sweep
+        self.cancels = sweep
         self._scheduling().add_instrument(sweep, innermost=True)
 
     def create_task(self, coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
         """Return a task; where it has begun already, and waits, it may be cancelled there."""
         task = super().create_task(coro, **kwargs)
-        if self._sweep is not None and getattr(coro, "cr_await", None) is not None:
-            self._sweep.ask(task, waits=True)
+        if self.cancels is not None and getattr(coro, "cr_await", None) is not None:
+            self.cancels.ask(task, waits=True)
         return task
 
     def ask_to_cancel(self, task: asyncio.Task[Any], *, waits: bool) -> None:
         """Cancel the task, if the schedule says so."""
         if self._choose(2, "cancel"):
+            if not self.has_cancelled:
+                # A task that is cancelled before it begins, as anyio's, leaves the coroutine that it was to await.
+                _ignore_unawaited()
             self.has_cancelled = True
             if self._recorder is None:
                 task.cancel()
@@ -190,6 +193,11 @@ class RunLoop(VirtualLoop):
     def drop(self) -> None:
         """Close without a word about what a failed run leaves open."""
         self._close()
+
+    def has_raised(self, exc: BaseException) -> None:
+        """Main has failed with `exc` in this step, and its task goes on."""
+        if self._recorder is not None:
+            self._recorder.raises(exc)
 
     def give_up(self) -> None:
         """End the run: main waits for what is withheld."""
@@ -244,34 +252,36 @@ def run(main: Main, make_loop: Callable[[], RunLoop], *, trace: Trace | None = N
 
 def _run(main: Main, make_loop: Callable[[], RunLoop], trace: Trace | None) -> Result:
     loop = make_loop()
-    reported = loop.reported = []
-    patches = loop.patches
-    entered = None
-    alarm = alarm_here()
-    try:
-        if patches is not None:
-            # What is set up before main, and torn down after it, is a part of the run.
-            alarm.waits = True
-            patches.enter()
-            entered = patches
-            alarm.waits = False
-        # What is known of the loop on the way is known there only: here it is to go.
-        result = _result(loop, main, trace, alarm)
-        if result.exception is None:
-            aside = _unawaited() if loop.waits_in_vain else nullcontext()
-            del loop
-            with aside:
-                gc.collect(0)
-            if reported:
-                handled = tuple(map(_as_exception, reported))
-                result = result._replace(exception=handled[0], handled=handled)
-        if result.exception is not None:
-            leave_behind()
-    finally:
-        if entered is not None:
-            alarm.waits = True
-            entered.leave()
-            alarm.waits = False
+    # What is ignored once a task was cancelled is so up to the end of the run.
+    with nullcontext() if loop.cancels is None else warnings.catch_warnings():
+        reported = loop.reported = []
+        patches = loop.patches
+        entered = None
+        alarm = alarm_here()
+        try:
+            if patches is not None:
+                # What is set up before main, and torn down after it, is a part of the run.
+                alarm.waits = True
+                patches.enter()
+                entered = patches
+                alarm.waits = False
+            # What is known of the loop on the way is known there only: here it is to go.
+            result = _result(loop, main, trace, alarm)
+            if result.exception is None:
+                aside = _unawaited() if loop.waits_in_vain else nullcontext()
+                del loop
+                with aside:
+                    gc.collect(0)
+                if reported:
+                    handled = tuple(map(_as_exception, reported))
+                    result = result._replace(exception=handled[0], handled=handled)
+            if result.exception is not None:
+                leave_behind()
+        finally:
+            if entered is not None:
+                alarm.waits = True
+                entered.leave()
+                alarm.waits = False
     return result
 
 
@@ -330,8 +340,12 @@ def _result(loop: RunLoop, main: Main, trace: Trace | None, alarm: Alarm | NoAla
 def _unawaited() -> Iterator[None]:
     """Let nobody warn of coroutines that a run had not come to when it ended: a test may pass all the same."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".* was never awaited", RuntimeWarning)
+        _ignore_unawaited()
         yield
+
+
+def _ignore_unawaited() -> None:
+    warnings.filterwarnings("ignore", ".* was never awaited", RuntimeWarning)
 
 
 def _pass_on(loop: RunLoop, exc: BaseException) -> None:

@@ -65,6 +65,8 @@ class Host:
                 raise cancelled
             value = await coro
         except BaseException as exc:
+            if self._is_main:
+                self._loop.has_raised(exc)
             # A cancellation as well, with what it was raised out of.
             result.set_exception(exc)
         else:

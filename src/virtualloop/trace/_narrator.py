@@ -19,6 +19,9 @@ __all__ = ["ORDER_KINDS", "Narrator"]
 SENT = "Inbox.let_in"
 END_OF_THREADS_SLEEP = "Sleepers.wait_until.<locals>.wake"
 
+#: Where the task of anyio's plugin rests that runs a test and its fixtures, one after the other.
+HOST = "Host._fixtures_and_test"
+
 #: The kinds of deviations from asyncio's order; all others are faults of the network.
 ORDER_KINDS = frozenset({"late", "hold", "task", "cancel", "user"})
 
@@ -134,6 +137,8 @@ class Narrator:
                 return "by the loop, all else being settled"
             case "to_thread":
                 return "by a thread"
+            case "_fixtures_and_test":
+                return "by pytest"
         return "from outside"
 
     # --- what ---------------------------------------------------------------------------------------------------------
@@ -195,6 +200,8 @@ class Narrator:
         if isinstance(awaits, CodeType):
             if awaits.co_qualname == "sleep":
                 return self._sleep(number)
+            if awaits.co_qualname == HOST:
+                return "waits for pytest"
             if awaits.co_name == "__aexit__":
                 return f"waits for the {awaits.co_qualname.split('.')[-2]}"
             # Which of asyncio's base classes a method stands in says nothing.

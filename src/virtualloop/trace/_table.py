@@ -40,6 +40,9 @@ MIN_SOURCE = 12
 #: Where a deed was done, in its words.
 _PLACE = re.compile(r" \([^() ]+:\d+\)")
 
+#: What a task waits for, up to the name of the method.
+_CLASS = re.compile(r"^waits for (?:\w+\.)+(?=\w+\(\)$)")
+
 #: How many rows are shown before and after the point where two runs part.
 CONTEXT = 8
 
@@ -191,6 +194,10 @@ def _squeezed(what: str, width: int) -> list[str]:
             return [short]
     if end.startswith("raises"):
         return [cut(f"{how};", width), end]
+    # What an operation's class is says less than why a step came.
+    short = "; ".join([how, *(["..."] if between else []), _CLASS.sub("waits for ", end)])
+    if len(short) <= width:
+        return [short]
     # That it was cancelled is said.
     end = "ends" if "cancelled" in how and end == "ends, cancelled" else end
     if "cancelled" not in how:
