@@ -52,7 +52,9 @@ def test_without_a_command_it_says_what_it_can_do(capsys):
 def test_a_failure_is_found_and_replayed(capsys):
     assert main(["explore", "programs_of_main:race", "--runs", "50", "--seed", "3"]) == 1
     out, err = capsys.readouterr()
-    token = re.search(r"replay='(v1\.[\w-]+)'", err)[1]
+    *_, last = err.splitlines()
+    token = re.fullmatch(r"Replay it: python -m virtualloop replay (v1\.[\w-]+) programs_of_main:race", last)[1]
+    assert "_exploration" not in err  # its traceback begins at the program's lines
     assert "stock asyncio can do this" in err
     assert "the last one failed (order 'timing')" in out
 

@@ -77,6 +77,10 @@ class Named(functools.partial[Any]):
 
     name: str
 
+    def replay_command(self, token: str) -> str:
+        """Return the line that makes the run of a token again."""
+        return f"python -m virtualloop replay {token} {self.name}"
+
     def __new__(cls, name: str) -> Self:
         """Find the program."""
         found = super().__new__(cls, _function(name))

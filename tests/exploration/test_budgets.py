@@ -208,6 +208,25 @@ def test_the_line_at_the_end():
     assert re.fullmatch(r"virtualloop: 3 explorations, \d+ runs, \d+ different, 1 failure, 2 ended by runs=", line)
 
 
+def test_what_is_one_run_only_is_said_with_what_would_be_more():
+    async def apart():
+        await asyncio.gather(asyncio.sleep(1), asyncio.sleep(1.13))
+
+    exploration = virtualloop.explore(apart)
+    said = "1 run, 1 different, none failed: all there are with nothing more than 50 ms late; lateness= allows more"
+    assert str(exploration) == said
+    assert exploration.lateness == 0.05
+    sums = ledger.Ledger()
+    sums.add(exploration, is_test=False)
+    sums.add(virtualloop.explore(apart, lateness=0.1), is_test=False)
+    sums.add(virtualloop.explore(apart, order="fifo"), is_test=False)
+    _, line = sums.lines()
+    assert line.startswith("virtualloop: 1 exploration is one run, as nothing in it is within 50 ms of anything else; ")
+    further = virtualloop.explore(apart, lateness=0.2)
+    assert further.distinct == 2
+    assert str(further).endswith("all there are with nothing more than 200 ms late")
+
+
 def test_where_the_line_is_shown():
     script = """
         import asyncio, virtualloop

@@ -642,6 +642,51 @@ def test_where_it_goes_another_way_is_seen_also_if_that_is_rare():
     assert advice.startswith("Both do the same in another order. If that is the order of a set of objects")
 
 
+def test_another_order_is_named_also_where_whole_steps_have_changed_places():
+    runs = 0
+
+    async def even(event):
+        await event.wait()
+        await asyncio.sleep(0.01)
+
+    async def odd(event):
+        await event.wait()
+        await asyncio.sleep(0.01)
+
+    async def main():
+        nonlocal runs
+        runs += 1
+        events = asyncio.Event(), asyncio.Event()
+        tasks = [asyncio.create_task(f(event)) for f, event in zip((even, odd), events, strict=True)]
+        await asyncio.sleep(0.01)
+        for event in events[:: -1 if runs % 2 else 1]:
+            asyncio.get_running_loop().call_later(0.01, event.set)
+        await asyncio.wait(tasks)
+
+    with pytest.raises(VirtualLoopError, match="is another one") as raised:
+        explore(main)
+    *_, one, other, advice = str(raised.value).splitlines()
+    assert {"Task-2 even", "Task-3 odd"} == {re.split(r"  +", line)[2] for line in (one, other)}
+    assert advice.startswith("Both do the same in another order.")
+
+
+def test_that_unittest_sets_up_once_is_said_where_it_matters():
+    class TestQueue(unittest.IsolatedAsyncioTestCase):
+        async def asyncSetUp(self):
+            self.queue = asyncio.Queue()
+
+        @virtualloop.explored(runs=20)
+        async def test_put(self):
+            self.queue.put_nowait(1)
+            await asyncio.gather(asyncio.sleep(0.01), asyncio.sleep(0.02))
+            assert self.queue.qsize() == 1
+
+    result = unittest.TestResult()
+    TestQueue("test_put").run(result)
+    ((_, error),) = result.errors
+    assert "unittest runs setUp() and asyncSetUp() once for all runs: make in the test" in error
+
+
 def test_what_a_first_run_opens_for_the_others_is_no_difference():
     """As a library does that fills a cache, or connects, once."""
     cache = []

@@ -213,9 +213,9 @@ def explore(
     place = take_outside()
     if place is not None:
         _warn(main, f" reads from outside, at {place.file}:{place.line}", READS_OUTSIDE)
+    for failure in exploration.failures:
+        _readable(failure.exception, main)
     if check and exploration.failures:
-        for failure in exploration.failures:
-            _readable(failure.exception, main)
         raise exploration.exception()
     return exploration
 

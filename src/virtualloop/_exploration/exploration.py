@@ -31,7 +31,7 @@ from virtualloop._exploration.search import Plan, Search, next_round
 from virtualloop._exploration.sometimes import Tally, as_failure
 from virtualloop._exploration.verdict import is_fault
 from virtualloop._report.text import in_words
-from virtualloop._words import counted
+from virtualloop._words import counted, duration
 from virtualloop.schedules import _token
 from virtualloop.schedules._replay import Replay, ReplayError
 from virtualloop.trace import Trace
@@ -64,6 +64,7 @@ class Exploration:
         needs: what the test needs in time, and fails without, which says nothing about the program: "fetch() within
             1 s (app.py:12)".
         unreached: the timeouts that no reply was late enough for, because of `lateness=`.
+        lateness: how late an event could be, in seconds; None where none could, for want of events or at order "fifo".
     """
 
     runs: int
@@ -78,6 +79,12 @@ class Exploration:
     last_new: int = 0
     needs: tuple[str, ...] = ()
     unreached: tuple[str, ...] = ()
+    lateness: float | None = None
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the plain run is all there is, because nothing in it is near enough to anything else."""
+        return self.exhausted and self.lateness is not None and self.runs - self.kept == 1
 
     def exception(self) -> BaseException:
         """Return what the runs failed with: an ExceptionGroup where that is more than one."""
@@ -103,7 +110,11 @@ class Exploration:
         text = f"{made}, none failed"
         if self.exhausted:
             text += ": all there are"
-            text += "" if self.bound is None else f" with at most {counted(self.bound, 'deviation')}"
+            limits = [] if self.bound is None else [f"at most {counted(self.bound, 'deviation')}"]
+            if self.lateness is not None:
+                limits.append(f"nothing more than {duration(span_in_ticks(self.lateness, argument='lateness'))} late")
+            text += f" with {' and '.join(limits)}" if limits else ""
+            text += "; lateness= allows more" if self.is_alone else ""
         if self.unreached:
             text += f"; no reply was later than {', '.join(self.unreached)}"
         return "\n".join([text, *(f"needs {need}" for need in self.needs)])
@@ -180,6 +191,7 @@ class Explorer:
             last_new=self._last_new,
             needs=tuple(self._needs),
             unreached=tuple(self._unreached),
+            lateness=self._program.lateness if self._search.has_events and self._search.order != "fifo" else None,
         )
 
     def _make_first(self, first: FirstRuns) -> EndedBy | None:

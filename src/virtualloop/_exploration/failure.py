@@ -121,7 +121,8 @@ def _where_it_differs(program: Program, plan: Plan) -> str:
         second = _lines_of(program, plan)
         for one, other in zip_longest(first, second, fillvalue="(it is over)"):
             if one != other:
-                advice = f"\n{_ANOTHER_ORDER}" if _words_of(one) == _words_of(other) else ""
+                same = _words_of(one) == _words_of(other) or (one in second and other in first)
+                advice = f"\n{_ANOTHER_ORDER}" if same else ""
                 return f"\nThe same run, made twice, parts here:\n{one}\n{other}{advice}"
     return ""
 
@@ -247,6 +248,7 @@ def tell(program: Program, outcome: Outcome, seed: int, *, likewise: Outcome | N
         level=outcome.level,
         exceeded=told.exceeded,
         token=token,
+        command=replay_command(token) if (replay_command := getattr(program.main, "replay_command", None)) else None,
         options=program.options,
         trace=told.trace,
         passing=_passing(program, outcome) if folder else None,

@@ -14,8 +14,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from virtualloop._core.clock import span_in_ticks
 from virtualloop._exploration.budget import VARIABLE
-from virtualloop._words import counted
+from virtualloop._loop.virtual import LATENESS
+from virtualloop._words import counted, duration
 
 if TYPE_CHECKING:
     from virtualloop._exploration.exploration import Exploration
@@ -45,6 +47,8 @@ class Ledger:
             "failed": len(exploration.failures),
             "kept": exploration.kept,
             f"ended by {exploration.ended_by}": 1,
+            # Who has given another lateness knows of it.
+            "alone": exploration.is_alone and exploration.lateness == LATENESS and exploration.failure is None,
         }
         self._add(counts, is_told=is_test or bool(os.environ.get(VARIABLE)))
 
@@ -87,6 +91,13 @@ def in_lines(sums: Mapping[str, int]) -> list[str]:
             parts.append(f"{counted(sums['kept'], 'kept run')} made first")
         parts += [f"{sums[f'ended by {what}']} ended by {what}=" for what in ENDS if sums.get(f"ended by {what}")]
         lines.append(", ".join(parts))
+        if alone := sums.get("alone"):
+            which = "1 exploration is" if alone == 1 else f"{alone} explorations are"
+            near = duration(span_in_ticks(LATENESS, argument="lateness"))
+            lines.append(
+                f"{which} one run, as nothing in {'it' if alone == 1 else 'them'} is within {near} of anything else; "
+                "lateness= allows more"
+            )
     if failing := sums.get("replays that fail"):
         lines.append(f"{counted(failing, 'replayed run')} that fail{'s' if failing == 1 else ''}")
     if sums.get("replays that pass"):

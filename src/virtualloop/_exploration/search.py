@@ -92,7 +92,8 @@ class Search:
     def __init__(self, *, runs: int, seed: int, order: Level | None) -> None:
         self._left = runs
         self._seed = seed
-        self._order: Level = order or "io"
+        #: At which order all runs are made.
+        self.order: Level = order or "io"
         self._number = 0
         #: What may come later than a timeout that waited for it, as the plain run was seen.
         self.replies: list[Reply] = []
@@ -122,7 +123,7 @@ class Search:
 
     def rounds(self) -> Generator[list[Plan], list[Outcome], None]:
         """Give out rounds of plans; each is answered by what was seen in its runs, in the same order."""
-        (plain,) = yield [Plan(self._order, branch=(), grows=True)]
+        (plain,) = yield [Plan(self.order, branch=(), grows=True)]
         self._left -= 1
         self._plain = plain.choices
         self._questions = sum(ordinary_answers(n, kind) > 1 for _, n, kind in plain.choices)
@@ -168,7 +169,7 @@ class Search:
                     plans.append(self._late_plan())
                 elif tree.left and (runs is None or self._turn % 2):
                     branch = tree.take()
-                    plans.append(Plan(self._order, branch=branch, grows=tree.grows))
+                    plans.append(Plan(self.order, branch=branch, grows=tree.grows))
                 elif runs is None:
                     break
                 else:
@@ -192,7 +193,7 @@ class Search:
 
     def _late_plan(self) -> Plan:
         late = self._late_replies().take()
-        return Plan(self._order, late.seed, branch=late.branch, late=late)
+        return Plan(self.order, late.seed, branch=late.branch, late=late)
 
     def _late_replies(self) -> LateReplies:
         if self._late is None:
@@ -225,8 +226,8 @@ class Search:
         self._number += 1
         number, seed = self._number, self._seed * SEEDS_APART + self._number
         if number % FEW_EACH == 0 and not self.cancels:
-            return Plan(self._order, seed, few=(1 + number // FEW_EACH % MOST_OF_FEW, self._questions))
-        return Plan(self._order, seed, punctual=number % TIMING_EACH == 0, cancels=self.cancels)
+            return Plan(self.order, seed, few=(1 + number // FEW_EACH % MOST_OF_FEW, self._questions))
+        return Plan(self.order, seed, punctual=number % TIMING_EACH == 0, cancels=self.cancels)
 
 
 def next_round(rounds: Generator[list[Plan], list[Outcome], None], seen: list[Outcome]) -> list[Plan] | None:

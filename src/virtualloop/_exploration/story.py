@@ -61,6 +61,8 @@ class Story(NamedTuple):
     advice: str
     #: What each task did when it failed, or nothing if that was not to be seen.
     tasks: str
+    #: The line that replays it, where the program knows one.
+    command: str | None = None
 
     def tell(self) -> str:
         """Return the story, line by line; the last one is the command that replays it."""
@@ -102,6 +104,8 @@ class Story(NamedTuple):
 
     def replay_command(self) -> str:
         """Return the line that replays the run where it is at home."""
+        if self.command is not None:
+            return self.command
         if self.options is not None:
             return f"explore(main, {self.options}replay={self.token!r})"
         if test := current_test():

@@ -313,3 +313,7 @@ class SurveyingLoop(RunLoop):
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         super()._timer_handle_cancelled(handle)
         self.survey.timer_cancelled(handle, self._clock.tick)
+
+
+# People read this name in the repr of the loop, as that of its base.
+SurveyingLoop.__name__ = SurveyingLoop.__qualname__ = "VirtualLoop"
