@@ -82,3 +82,81 @@ def test_what_was_set_late_is_looked_at():
     (event,) = world.timers.of(100)
     world.arrivals._moments.delay(event, 0)
     assert not world.arrivals.jump()
+
+
+# --- invariants -------------------------------------------------------------------------------------------------------
+
+
+def holding():
+    """Return what holds two events, and two more by turns, at tick 40."""
+    world = World()
+    world.clock.move(40)
+    arrivals = world.arrivals
+    arrivals.held[:] = [(10, 1, Timer(1)), (30, 2, Timer(2))]
+    arrivals.by_turns.update({3: [(20, 3, Timer(3))], 4: [(40, 4, Timer(4))]})
+    arrivals.check()
+    return arrivals
+
+
+@pytest.mark.parametrize(
+    ("harm", "text"),
+    [
+        (lambda arrivals: arrivals.held.reverse(), "those that are held are out of order"),
+        (lambda arrivals: arrivals.by_turns[3].insert(0, (30, 5, Timer(5))), "those that are held are out of order"),
+        (lambda arrivals: arrivals.held.append((41, 5, Timer(5))), "held before its deadline"),
+        (lambda arrivals: arrivals.by_turns[4].append((41, 5, Timer(5))), "held before its deadline"),
+        (lambda arrivals: arrivals._due.append((41, Timer(5))), "held before its deadline"),
+        (lambda arrivals: arrivals._clock.move(61), "held for too long"),
+        (lambda arrivals: arrivals.by_turns[3].clear(), "a turn in which nothing arrives"),
+        (lambda arrivals: arrivals.by_turns.update({0: [(40, 5, Timer(5))]}), "held for too many turns"),
+    ],
+)
+def test_a_check_says_what_is_wrong(harm, text):
+    arrivals = holding()
+    harm(arrivals)
+
+    with pytest.raises(AssertionError, match=rf"^{text}"):
+        arrivals.check()
+
+
+def test_as_late_as_it_may_be_is_not_too_late():
+    arrivals = holding()
+    arrivals._clock.move(60)
+    arrivals.check()
+
+
+# --- what is held -----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_held_and_due_is_listed_by_tick():
+    arrivals = holding()
+    arrivals._due.append((40, Timer(5)))
+
+    assert [event._scheduled for event in arrivals.events()] == [1, 3, 2, 4, 5]
+    assert arrivals.pending()
+    assert arrivals.latest() == 10 + LATENESS
+    del arrivals.held[0]
+    assert arrivals.latest() == 20 + LATENESS
+    arrivals.by_turns.clear()
+    assert arrivals.latest() == 30 + LATENESS
+    arrivals.held.clear()
+    assert arrivals.latest() is None
+    assert arrivals.pending()
+    arrivals.clear()
+    assert not arrivals.pending()
+    assert list(arrivals.events()) == []
+
+
+@pytest.mark.parametrize("part", ["held", "by_turns", "due"])
+def test_all_are_forgotten_at_once(part):
+    world = World()
+    arrivals = world.arrivals
+    event = (0, 1, Timer(1))
+    {"held": arrivals.held.append, "by_turns": lambda late: arrivals.by_turns.update({2: [late]})}.get(
+        part, lambda late: arrivals._due.append((0, late[2]))
+    )(event)
+    assert arrivals.pending()
+    assert [each._scheduled for each in arrivals.events()] == [1]
+    arrivals.clear()
+
+    assert not arrivals.pending()

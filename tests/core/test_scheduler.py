@@ -701,3 +701,27 @@ def test_what_an_entry_is():
         True,
         False,
     ]
+
+
+def _past_its_stop(world):
+    world.scheduler.await_tick(5, Waiter([], "late"))
+    world.clock.move(6)
+
+
+@pytest.mark.parametrize(
+    ("harm", "text"),
+    [
+        (_past_its_stop, "the clock has passed where it had to stop"),
+        (lambda world: world.timers.ticks.append(3), "the heap and the dict disagree"),
+        (lambda world: setattr(world.scheduler.queue, "loose", 1), "the places are out of order"),
+        (lambda world: world.scheduler.arrivals.by_turns.update({1: []}), "a turn in which nothing arrives"),
+    ],
+)
+def test_a_check_looks_at_all_parts(harm, text):
+    world = World("tasks")
+    world.scheduler.await_tick(100, Waiter([], "in time"))
+    world.scheduler.check()
+    harm(world)
+
+    with pytest.raises(AssertionError, match=rf"^{text}"):
+        world.scheduler.check()

@@ -3,13 +3,15 @@
 import asyncio
 import concurrent.futures
 import signal
+import types
 
 import pytest
 
 import virtualloop
 from virtualloop import explore
+from virtualloop._core.lateness import HELD
 from virtualloop._exploration import reduction
-from virtualloop.schedules import _token
+from virtualloop.schedules import Choice, _token
 
 
 async def crowded():
@@ -26,6 +28,106 @@ async def crowded():
 
 def size(failure):
     return sum(answer != 0 for answer, _, _ in _token.decode(failure.token).choices)
+
+
+class Made:
+    """A run: what it was answered, and what it cost. It fails if the first answer is not 0."""
+
+    order = level = "io"
+
+    def __init__(self, answers, *, steps=100, fails=None):
+        self.answers = answers
+        self.choices = [Choice(answer, 6, "hold") for answer in answers]
+        self.steps = steps
+        self._fails = bool(answers[0]) if fails is None else fails
+
+    def fails_like(self, other):
+        return self._fails
+
+    def portable(self):
+        return self
+
+
+class Asks:
+    """A program that asks three questions, or more, and fails as `Made` says, or where one event is held."""
+
+    strict, is_patched = True, False
+
+    def __init__(self, *, questions=3, held=None):
+        self.questions, self.held = questions, held
+        self.made = []
+
+    def run(self, schedule, order):
+        answers = [schedule.choose(6, "hold") for _ in range(self.questions)]
+        self.made.append((answers, order))
+        fails = None if self.held is None else answers[self.held : self.held + 1] == [HELD]
+        return Made(answers, fails=fails)
+
+
+def reduction_of(program, executor=None):
+    progress = types.SimpleNamespace(show_shrinking=lambda first, now: None, clear=lambda: None)
+    return reduction.Reduction(program, Made([1, 2, 3]), progress=progress, executor=executor)
+
+
+@pytest.fixture(params=["serial", "in threads"])
+def executor(request):
+    if request.param == "serial":
+        yield None
+    else:
+        with concurrent.futures.ThreadPoolExecutor(2) as threads:
+            yield threads
+
+
+def test_runs_are_made_in_their_order_and_paid_for(executor):
+    program = Asks()
+    reducing = reduction_of(program, executor)
+    candidates = [[1], [0, 1], [2, 2], [0], [5, 5, 5]]
+    made = list(reducing._made(iter(candidates)))
+
+    assert [outcome and outcome.answers for outcome in made] == [[1, 0, 0], None, [2, 2, 0], None, [5, 5, 5]]
+    assert {order for _, order in program.made} == {"io"}
+    assert reducing._left == reduction.MOST_STEPS - 5 * (reduction.RUN + 100)
+
+
+def test_no_more_runs_are_made_than_may_be_paid_for(executor, monkeypatch):
+    monkeypatch.setattr(reduction, "MOST_STEPS", 2 * (reduction.RUN + 100) + 1)
+
+    assert len(list(reduction_of(Asks(), executor)._made([k] for k in range(100)))) == 3
+
+
+def test_so_many_runs_are_made_ahead():
+    proposed = []
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        runs = reduction_of(Asks(), threads)._made(iter(proposed.append(k) or [k] for k in range(100)))
+        next(runs)
+        assert len(proposed) == reduction.AHEAD
+        next(runs)
+        assert len(proposed) == reduction.AHEAD + 1
+        runs.close()
+
+
+def test_one_event_is_late_after_the_other_until_it_fails_as_well():
+    program = Asks(questions=40, held=5)
+    reducing = reduction_of(program)
+    reducing._find_late_event()
+
+    assert reducing.likewise.answers == [0] * 5 + [HELD] + [0] * 34
+    assert [order for _, order in program.made] == ["io"] * 7
+    assert program.made[0] == ([0] * 40, "io")
+    assert [answers.index(HELD) for answers, _ in program.made[1:]] == list(range(6))
+
+
+def test_not_all_events_are_late_one_after_the_other(monkeypatch):
+    program = Asks(questions=40, held=39)
+    reducing = reduction_of(program)
+    reducing._find_late_event()
+    assert reducing.likewise is None
+    assert len(program.made) == 1 + reduction.LATE_EVENTS
+
+    monkeypatch.setattr(reduction, "MOST_STEPS", 3 * (reduction.RUN + 100))
+    program = Asks(questions=40, held=39)
+    reduction_of(program)._find_late_event()
+    assert len(program.made) == 1 + 3
 
 
 def test_an_executor_brings_the_same():
