@@ -131,7 +131,7 @@ def test_a_loop_that_reads_its_clock_late_in_the_middle_of_work():
     )
 
 
-def test_what_only_asyncios_own_code_has_raised_and_what_a_thread_cancels_has_no_line_of_the_readers():
+def test_what_asyncios_own_code_raises_or_a_thread_cancels_has_no_line_of_the_readers():
     async def main():
         limited = asyncio.create_task(asyncio.wait_for(asyncio.Event().wait(), 1), name="limited")
         forever = asyncio.create_task(asyncio.sleep(60), name="forever")
