@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virtualloop._core.clock import Clock
+from virtualloop._core import scheduler
+from virtualloop._core.clock import Clock, LateClock
 from virtualloop._core.entries import FIRST, is_wakeup, run
 from virtualloop._core.events import ExternalEvent
 from virtualloop._core.lateness import HELD, LONGEST, MOST_TURNS
@@ -60,8 +61,11 @@ class Nobody:
     def stirs(self):
         return False
 
-    def collect(self):
+    def collect(self, ahead, beside=0):
         return False
+
+    def take_turn(self):
+        pass
 
     def wait(self):
         return False
@@ -103,8 +107,10 @@ class Checking:
 class World:
     """A scheduler, and a log of what it ran: (tick, name)."""
 
-    def __init__(self, order="fifo", choose=lambda n, kind: 0, *, spin_limit=1000, checked=True, replies=False):
-        self.clock = Clock()
+    def __init__(
+        self, order="fifo", choose=lambda n, kind: 0, *, spin_limit=1000, checked=True, replies=False, clock=None
+    ):
+        self.clock = clock or Clock()
         self.timers = Timers()
         reordering = ReorderingQueue(choose) if order == "tasks" else None
         self.ready = deque() if reordering is None else reordering.items
@@ -725,3 +731,180 @@ def test_a_check_looks_at_all_parts(harm, text):
 
     with pytest.raises(AssertionError, match=rf"^{text}"):
         world.scheduler.check()
+
+
+# --- the bodies -------------------------------------------------------------------------------------------------------
+
+BODIES = pytest.mark.parametrize(
+    ("order", "checked"), [(order, checked) for order in ORDERS for checked in (False, True)]
+)
+
+
+@BODIES
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 18, 19, 100])
+def test_what_is_ready_runs_in_one_turn_and_what_it_queues_in_the_next(order, checked, count):
+    world = World(order, checked=checked)
+    for number in range(count):
+        world.soon(world.does(number, lambda number=number: world.soon(world.does(-number))))
+    world.drive(until_idle=True)
+
+    assert world.names() == [*range(count), *(-number for number in range(count))]
+
+
+@BODIES
+def test_jumps_are_counted_over_drives_however_they_end(order, checked):
+    world = World(order, checked=checked)
+    world.scheduler.most_jumps = 6
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    for tick in (100, 200):
+        world.at(tick, world.does(tick))
+    world.at(300, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        world.drive()
+    world.at(400, world.does(400, world.scheduler.stop))
+    world.drive()
+    for tick in range(500, 1000, 100):
+        world.at(tick, world.does(tick))
+    with pytest.raises(StuckError, match="endless"):
+        world.drive()
+
+    assert world.names() == [100, 200, 400, 500, 600]
+
+
+@pytest.mark.parametrize("order", ["io", "tasks"])
+@pytest.mark.parametrize("checked", [False, True])
+@pytest.mark.parametrize(("tick", "asked"), [(LATENESS - 1, 4), (LATENESS, 4), (LATENESS + 1, 0)])
+def test_the_clock_may_be_late_by_its_lateness_and_no_more_in_each_turn(order, checked, tick, asked):
+    questions = []
+    world = World(order, lambda n, kind: questions.append(kind) or 0, checked=checked)
+
+    def step(left):
+        if left:
+            world.soon(lambda: step(left - 1))
+
+    world.soon(lambda: step(3))
+    world.at(tick, world.does("due"))
+    world.drive(until_idle=True)
+
+    assert questions.count("late") == asked
+    assert world.log == [(tick, "due")]
+
+
+class Asked(Nobody):
+    """Counts how often it is asked whether anything stirs, and by how much of a crowd."""
+
+    def __init__(self):
+        super().__init__()
+        self.stirred = 0
+
+    def stirs(self):
+        self.stirred += 1
+        return False
+
+
+@pytest.mark.parametrize(
+    ("order", "clock", "often"),
+    [
+        ("fifo", Clock, False),
+        ("fifo", LateClock, True),
+        ("timing", Clock, False),
+        ("io", LateClock, False),
+    ],
+)
+def test_a_loop_that_is_alone_does_not_ask_at_each_jump(order, clock, often):
+    """By a clock that goes elsewhere than it is sent, others have to look at it each time."""
+    world = World(order, checked=False, clock=clock())
+    world.outside = Asked()
+    for tick in range(1000, 101_000, 1000):
+        world.at(tick, world.does(tick))
+    world.at(101_000, world.scheduler.stop)
+    world.drive()
+
+    assert len(world.log) == 100
+    assert (world.outside.stirred > 50) is often
+
+
+@BODIES
+def test_who_waits_for_the_loop_to_settle_or_a_source_is_looked_at_at_each_jump(order, checked):
+    world = World(order, checked=checked)
+    polled = []
+
+    class Source:
+        def poll(self):
+            polled.append(world.clock.tick)
+
+    for tick in (1000, 2000, 3000):
+        world.at(tick, world.does(tick))
+    world.at(1500, lambda: world.scheduler.add_source(source))
+    world.at(4000, world.scheduler.stop)
+    source = Source()
+    waiter = Waiter(world.log, "waited")
+    world.at(2500, lambda: world.scheduler.await_tick(2700, waiter))
+    world.drive()
+
+    assert set(polled) >= {2000, 2700, 3000}
+    assert world.log == [(1000, 1000), (2000, 2000), "waited", (3000, 3000)]
+    assert not world.scheduler.alone
+
+
+def test_who_never_is_idle_is_told_after_so_many_instants(monkeypatch):
+    monkeypatch.setattr(scheduler, "IDLE_LIMIT", 5)
+    for again in range(2):
+        world = World(checked=False)
+        if again:
+            world.at(1, world.does("before"))
+            world.drive(until_idle=True)
+        began = world.clock.tick
+
+        def beat(world=world):
+            world.at(world.clock.tick + 1, beat)
+
+        beat()
+        with pytest.raises(StuckError, match="restless"):
+            world.drive(until_idle=True)
+        assert world.clock.tick == began + 6
+
+
+class Named:
+    """An instrument that logs its name at each step."""
+
+    def __init__(self, world, name):
+        self.world, self.name = world, name
+
+    def around(self, run):
+        def named(entry):
+            self.world.log.append(self.name)
+            run(entry)
+
+        return named
+
+
+def test_an_instrument_goes_inside_of_another_one():
+    world = World(checked=False)
+    first, second, third, last = (Named(world, name) for name in ("first", "second", "third", "last"))
+    for instrument in (first, second):
+        world.scheduler.add_instrument(instrument)
+    world.scheduler.add_instrument(third, inside=second)
+    world.scheduler.add_instrument(last, inside=first)
+    world.soon(lambda: world.log.append("step"))
+    world.drive(until_idle=True)
+
+    assert world.log == ["second", "third", "first", "last", "step"]
+
+
+def test_instruments_come_and_go_while_the_loop_runs():
+    world = World(checked=False)
+    instrument, other = Named(world, "looks"), Named(world, "other")
+    world.soon(world.does("first", lambda: world.scheduler.add_instrument(instrument)))
+    world.at(1, world.does("second", lambda: world.scheduler.add_instrument(other)))
+    world.at(2, world.does("third", lambda: world.scheduler.remove_instrument(instrument)))
+    world.at(3, world.does("fourth", lambda: world.scheduler.remove_instrument(other)))
+    world.at(4, world.does("fifth"))
+    world.drive(until_idle=True)
+
+    assert [each if type(each) is str else each[1] for each in world.log] == [
+        *("first", "looks", "second", "other", "looks", "third", "other", "fourth", "fifth")
+    ]
