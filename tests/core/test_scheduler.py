@@ -507,14 +507,16 @@ def test_a_callback_is_given_all_its_arguments(order, checked, count):
 
 
 def test_what_fails_is_reported_and_the_rest_goes_on():
-    for checked in (True, False):
-        world = World(checked=checked)
+    for order, checked in itertools.product(ORDERS, (True, False)):
+        world = World(order, checked=checked)
         world.soon(lambda: 1 / 0)
+        failing = world.ready[-1]
         world.soon(world.does("rest"))
         world.drive(until_idle=True)
 
-        ((exc, _),) = world.outside.failures
+        ((exc, entry),) = world.outside.failures
         assert isinstance(exc, ZeroDivisionError)
+        assert entry is failing
         assert world.names() == ["rest"]
 
 
@@ -908,3 +910,100 @@ def test_instruments_come_and_go_while_the_loop_runs():
     assert [each if type(each) is str else each[1] for each in world.log] == [
         *("first", "looks", "second", "other", "looks", "third", "other", "fourth", "fifth")
     ]
+
+
+@BODIES
+@pytest.mark.parametrize("crowd", [1, 7])
+def test_so_many_steps_at_one_instant_are_a_livelock(order, checked, crowd):
+    world = World(order, checked=checked, spin_limit=1000)
+    steps = []
+
+    def spin():
+        steps.append(world.clock.tick)
+        world.soon(spin)
+
+    for _ in range(crowd):
+        world.soon(spin)
+    with pytest.raises(StuckError, match="livelock"):
+        world.drive()
+
+    assert set(steps) == {0}
+    assert 1000 <= len(steps) < 1000 + (1 if crowd == 1 else 1000 // 20)
+
+
+@BODIES
+def test_polling_makes_the_clock_creep_to_the_next_timer(order, checked):
+    """A look for every fiftieth turn, by as many ticks."""
+    world = World(order, checked=checked, spin_limit=1000)
+    ticks = []
+
+    def poll():
+        ticks.append(world.clock.tick)
+        if "timer" not in world.names():
+            world.soon(poll)
+
+    poll()
+    world.at(120, world.does("timer"))
+    world.drive(until_idle=True)
+
+    assert sorted(set(ticks)) == [0, 50, 100, 120]
+    assert ticks.count(50) == ticks.count(100) == 50
+
+
+@BODIES
+def test_sources_and_what_is_due_are_looked_at_in_each_turn_while_others_run(order, checked):
+    world = World(order, checked=checked)
+    polled = []
+
+    class Source:
+        def poll(self):
+            polled.append(world.names()[-1:])
+
+    world.scheduler.add_source(Source())
+
+    def chain(left):
+        return world.does(left, lambda: left and world.soon(chain(left - 1)))
+
+    world.soon(world.does("sets", lambda: world.at(world.clock.tick, world.does("due"))))
+    world.soon(chain(3))
+    world.drive(until_idle=True)
+
+    assert world.names() == ["sets", 3, 2, "due", 1, 0]
+    assert polled[:5] == [[], [3], ["due"], [1], [0]]
+
+
+class Reports(Nobody):
+    """Makes some turns itself when a spin is to be reported, to see its last steps."""
+
+    def __init__(self, world):
+        super().__init__()
+        self.world = world
+        self.ran, self.spins = [], []
+
+    def livelock(self, turns):
+        self.spins.extend(self.world.scheduler.make_turn(self.run) for _ in range(4))
+
+    def run(self, entry):
+        self.ran.append(self.world.clock.tick)
+        run(entry)
+
+
+@BODIES
+def test_a_spin_that_ends_while_it_is_looked_at_is_none(order, checked):
+    world = World(order, checked=checked, spin_limit=1000)
+    world.outside = Reports(world)
+    left = iter(range(1002))
+
+    def spin():
+        if next(left, None) is not None:
+            world.soon(spin)
+        else:
+            world.at(5, world.does("later"))
+
+    spin()
+    world.drive(until_idle=True)
+
+    # Two turns at the instant of the spin; then the clock moves, and what was set for later comes.
+    assert world.outside.spins == [True, True, False, True]
+    assert world.outside.ran == [0, 0, 5]
+    assert world.log == [(5, "later")]
