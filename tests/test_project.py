@@ -84,6 +84,7 @@ LAYERS = [
     "_world.pace",
     "_world.polls",
     "_world.children",
+    "_world.timerfds",
     "_world.descriptors",
     "_world.processes",
     "_world.conversations",

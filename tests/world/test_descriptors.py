@@ -13,6 +13,7 @@ import pytest
 
 from helpers import LEVELS, opened, run
 from virtualloop import DeadlockError, VirtualLoop
+from virtualloop._core.clock import Clock
 from virtualloop._world.descriptors import READ, WRITE, Descriptors, number_of
 
 LOOPS = (asyncio.SelectorEventLoop, VirtualLoop)
@@ -66,7 +67,7 @@ def both(main):
 
 def test_what_is_ready_is_queued_in_the_order_in_which_it_became_ready():
     queue = []
-    descriptors = Descriptors(queue.append, patience=1.0)
+    descriptors = Descriptors(queue.append, patience=1.0, clock=Clock())
     pipes = [os.pipe() for _ in range(5)]
     watchers = {}
     for read, _ in reversed(pipes):
@@ -89,7 +90,7 @@ def test_what_is_ready_is_queued_in_the_order_in_which_it_became_ready():
 
 def test_both_directions_of_one_descriptor(pair):
     queue = []
-    descriptors = Descriptors(queue.append, patience=1.0)
+    descriptors = Descriptors(queue.append, patience=1.0, clock=Clock())
     here, there = pair
     reader, writer = Watcher(), Watcher()
     descriptors.watch(here.fileno(), READ, reader)
@@ -113,7 +114,7 @@ def test_both_directions_of_one_descriptor(pair):
 
 def test_one_watcher_takes_the_place_of_another(pipe):
     queue = []
-    descriptors = Descriptors(queue.append, patience=1.0)
+    descriptors = Descriptors(queue.append, patience=1.0, clock=Clock())
     first, second = Watcher(), Watcher()
     descriptors.watch(pipe[0], READ, first)
     descriptors.watch(pipe[0], READ, second)
@@ -130,7 +131,7 @@ def test_one_watcher_takes_the_place_of_another(pipe):
 
 
 def test_a_descriptor_may_be_closed_before_it_is_unwatched(pipe):
-    descriptors = Descriptors(print, patience=1.0)
+    descriptors = Descriptors(print, patience=1.0, clock=Clock())
     descriptors.watch(pipe[0], READ, Watcher())
     assert descriptors.known() == [pipe[0]]
     os.close(pipe[0])

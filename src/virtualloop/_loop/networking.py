@@ -25,6 +25,7 @@ from virtualloop._stock.sockets import borrow
 from virtualloop._world.descriptors import READ, WRITE, Descriptors, number_of
 
 if TYPE_CHECKING:
+    from virtualloop._core.clock import Clock
     from virtualloop._core.scheduler import Scheduler
     from virtualloop._world.conversations import Conversation, Conversations
     from virtualloop._world.processes import Processes
@@ -72,8 +73,9 @@ class Networking(asyncio.AbstractEventLoop):
     _conversations: Conversations | None = None
     _thread_patience: float
     _debug: bool | None
-    # The loop's own: whether it is closed, and where callbacks are queued.
+    # The loop's own: whether it is closed, its clock, and where callbacks are queued.
     _closed: bool
+    _clock: Clock
     _ready: Any
 
     if TYPE_CHECKING:
@@ -244,7 +246,7 @@ class Networking(asyncio.AbstractEventLoop):
     @property
     def _descriptors(self) -> Descriptors:
         if self._watched is None:
-            self._watched = Descriptors(self._queue_handle, patience=self._thread_patience)
+            self._watched = Descriptors(self._queue_handle, patience=self._thread_patience, clock=self._clock)
         return self._watched
 
     def _queue_handle(self, handle: asyncio.Handle) -> None:

@@ -5,7 +5,7 @@ the order in which the system reports it: as it became ready, on Linux.
 
 They are looked at at the start of each turn, without waiting, as stock asyncio calls select(); what can be read comes
 before the timers that are due in that turn. They are waited for only while somebody at the other end is known to be at
-work, as a holder says, and while the system holds back what was written to one of them.
+work, as a holder says, while the system holds back what was written to one of them, and where one is a timer.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import stat
 from collections.abc import Callable, Collection, Mapping, Sized
 from typing import Any, Protocol
 
+from virtualloop._core.clock import Clock
 from virtualloop._world.children import Children
 from virtualloop._world.natives import at_work
 from virtualloop._world.originals import real_time
 from virtualloop._world.polls import Polls
 from virtualloop._world.segments import holds_back, is_connection
 from virtualloop._world.system import opened
+from virtualloop._world.timerfds import Timerfds
 
 __all__ = ["READ", "WRITE", "Descriptors", "Holder", "Watcher", "number_of"]
 
@@ -75,11 +78,12 @@ class Holder(Protocol):
 class Descriptors:
     """The watched descriptors of one loop; `queue(watcher)` lets a callback run in this turn.
 
-    `patience` is in real seconds.
+    `patience` is in real seconds; `clock` is the loop's.
     """
 
-    def __init__(self, queue: Callable[[Any], object], *, patience: float) -> None:
+    def __init__(self, queue: Callable[[Any], object], *, patience: float, clock: Clock) -> None:
         self._queue = queue
+        self._timerfds = Timerfds(clock, patience)
         # Who may have their other ends.
         self._children = Children(patience)
         #: Returns the children that the loop has started; see `Children.hold`.
@@ -120,7 +124,10 @@ class Descriptors:
             self._selector.register(fd, _EVENTS[direction])
             watchers = self._watchers[fd] = [None, None]
             self._objects[fd] = fileobj
-            self._known[fd] = os.fstat(fd).st_ino
+            status = os.fstat(fd)
+            self._known[fd] = status.st_ino
+            if not stat.S_IFMT(status.st_mode):  # It is one of those that Linux knows by their names alone.
+                self._timerfds.add(fd)
             if os.isatty(fd):
                 self._terminals.add(fd)
         elif watchers[direction] is None:
@@ -139,6 +146,7 @@ class Descriptors:
         if watchers[1 - direction] is None:
             del self._watchers[fd], self._objects[fd]
             self._terminals.discard(fd)
+            self._timerfds.discard(fd)
             # The program may have closed it first.
             with contextlib.suppress(OSError, KeyError, ValueError):
                 self._selector.unregister(fd)
@@ -207,6 +215,7 @@ class Descriptors:
         """Return whether something is bound to come from a holder, or from a child; see `Holder.holds`."""
         # Each is asked: they keep accounts.
         held = [holder.holds(passed, ahead) for holder in self._holders]
+        held.append(self._timerfds.holds(passed, ahead))
         # Whoever is followed is waited for by a holder.
         watched = self._watchers.keys() - self.hears.keys()
         polled = () if self.polls is None else self.polls.now()

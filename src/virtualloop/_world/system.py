@@ -42,6 +42,7 @@ __all__ = [
     "native_threads",
     "numbers_told_of",
     "opened",
+    "rings_in",
     "runs",
     "told_of",
     "turns_of",
@@ -353,6 +354,15 @@ def numbers_told_of(fd: int, key: str) -> list[int]:
     """Return the same where there may be several."""
     lines = (_read(f"/proc/self/fdinfo/{fd}", 1 << 16) or b"").decode().splitlines()
     return [int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines) if name.strip() == key]
+
+
+def rings_in(fd: int) -> float | None:
+    """Return in how many seconds a timer rings that a descriptor is of; None if it is not set, or is none."""
+    for line in (_read(f"/proc/self/fdinfo/{fd}", 1024) or b"").decode().splitlines():
+        if line.startswith("it_value:"):
+            seconds, nanoseconds = line.partition("(")[2].rstrip(")").split(",")
+            return int(seconds) + int(nanoseconds) / 1e9 or None
+    return None
 
 
 def native_threads() -> list[int]:
