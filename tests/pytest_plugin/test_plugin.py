@@ -343,6 +343,25 @@ def test_a_suite_is_explored_as_it_stands(session):
         assert "\n1 replayed run that fails\n" in again.text
 
 
+def test_what_a_test_of_a_suite_needs_in_time_is_said_with_what_that_means(session):
+    code = """
+        pytestmark = pytest.mark.asyncio
+
+        async def test_needs_a_reply():
+            async def client():
+                async with asyncio.timeout(1):
+                    await asyncio.sleep(0.01)
+
+            await asyncio.gather(client())
+    """
+    passed = session(code, "--explore=50", "-o", "markers=asyncio")
+
+    said = (
+        r"\nneeds client\(\) within 1 s \(test_it\.py:\d+\), and fails where that is later, which says nothing about "
+    )
+    assert re.search(said + r"the program: test_needs_a_reply\n", passed.text), passed.text
+
+
 def test_what_is_outside_is_named_for_a_whole_suite(session):
     """A test that names a network itself has that one."""
     code = """

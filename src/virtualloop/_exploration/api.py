@@ -63,6 +63,7 @@ NEEDS = (
     ": where that comes later, the test fails, and would without it, too. That says nothing about the program. Set the "
     "test up within virtualloop.plain(), give it more time, or say lateness=0.05"
 )
+NEEDS_IN_SHORT = ", and fails where that is later, which says nothing about the program"
 READS_OUTSIDE = ": from a descriptor, a process or a named address. Its runs are the same only as far as that is."
 NO_SUCH_TASK = ". Give the names of tasks or of their coroutine functions; virtualloop.Trace shows who there is."
 
@@ -198,7 +199,7 @@ def explore(
                 exploration = explorer.explore(main.first if isinstance(main, TestCall) else None)
                 ledger.add(exploration, is_test=isinstance(main, TestCall))
                 for need in exploration.needs:
-                    _warn(main, f" needs {need}", NEEDS)
+                    _warn(main, f" needs {need}", NEEDS, remark=f"needs {need}{NEEDS_IN_SHORT}")
                 # That there is little to vary in one of hypothesis's examples says nothing of the others.
                 if exploration.failure is None and not _is_example():
                     # Of one that reads from outside that is said below, and that it has no I/O would be wrong.
@@ -404,11 +405,11 @@ def _checked_seconds(seconds: object) -> float | None:
     return seconds
 
 
-def _warn(main: Any, what: str, advice: str) -> None:
-    """Say, at the program's own line, that there was less to explore than it seems."""
+def _warn(main: Any, what: str, advice: str, *, remark: str = "") -> None:
+    """Say, at the program's own line, that there was less to explore than it seems; in a summary, by `remark`."""
     remarks: list[str] | None = getattr(main, "remarks", None)
     if remarks is not None:
-        remarks.append(what.removeprefix(":").strip())
+        remarks.append(remark or what.removeprefix(":").strip())
         return
     code = getattr(function_of(main), "__code__", _warn.__code__)
     message = f"{name_of(main)}(){what}{advice}"
