@@ -59,7 +59,7 @@ class Exploration:
         failures: all failures that differ, with `every_failure`; else the one there is, if there is one.
         ended_by: what ended it: "failure", "exhausted" (all runs were made), "runs" or "seconds" (the budget that was
             used up), "outside" (what it reads from outside was not the same again).
-        kept: how many of the runs were made first, because they have failed before.
+        kept: how many of the runs were made first, for failures that were kept: one that passes is made several times.
         last_new: the run that brought the last new order of steps, counted from 1.
         needs: what the test needs in time, and fails without, which says nothing about the program: "fetch() within
             1 s (app.py:12)".

@@ -88,7 +88,7 @@ def in_lines(sums: Mapping[str, int]) -> list[str]:
         if sums["failed"]:
             parts.append(counted(sums["failed"], "failure"))
         if sums["kept"]:
-            parts.append(f"{counted(sums['kept'], 'kept run')} made first")
+            parts.append(f"{counted(sums['kept'], 'run')} made first for kept failures")
         parts += [f"{sums[f'ended by {what}']} ended by {what}=" for what in ENDS if sums.get(f"ended by {what}")]
         lines.append(", ".join(parts))
         if alone := sums.get("alone"):
