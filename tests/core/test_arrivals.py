@@ -7,6 +7,7 @@ import pytest
 from virtualloop._core.arrivals import Arrivals
 from virtualloop._core.clock import Clock, LateClock
 from virtualloop._core.punctual import Punctual
+from virtualloop._core.ready import ReorderingQueue
 from virtualloop._core.timers import Timers
 
 LATENESS = 50
@@ -160,3 +161,50 @@ def test_all_are_forgotten_at_once(part):
     arrivals.clear()
 
     assert not arrivals.pending()
+
+
+def test_only_those_that_have_been_late_for_as_long_as_may_be_arrive():
+    world = World()
+    world.clock.move(40)
+    world.arrivals.held[:] = [(9, 1, Timer(1)), (10, 2, Timer(2)), (11, 3, Timer(3)), (12, 4, Timer(4))]
+    world.arrivals.by_turns.update({9: [(10, 5, Timer(5)), (11, 6, Timer(6))], 8: [(9, 7, Timer(7))]})
+    world.clock.move(10 + LATENESS)
+    world.arrivals._deliver_overdue(world.clock.tick)
+
+    assert [event._scheduled for event in world.ready] == [1, 7, 2, 5]
+    assert [event._scheduled for event in world.arrivals.events()] == [3, 6, 4]
+    assert list(world.arrivals.by_turns) == [9]
+
+
+@pytest.mark.parametrize("reordering", [False, True])
+def test_the_state_is_the_same_in_all_runs_that_came_the_same_way(reordering):
+    """Whatever the objects are, and however many turns there were before."""
+
+    def state_of(names, before, due=3):
+        world = World()
+        queue = ReorderingQueue(lambda n, kind: 0) if reordering else world.ready
+        arrivals = Arrivals(
+            clock=world.clock,
+            timers=world.timers,
+            ready=world.ready,
+            queue=queue,
+            choose=lambda n, kind: 0,
+            lateness=LATENESS,
+        )
+        world.clock.move(30)
+        for _ in range(before):
+            arrivals.begin_turn(None, leaving=True)
+        arrivals.begin_at(world.clock.tick)
+        held, by_turns, last = (Timer(number) for number in (1, 2, 3))
+        arrivals.held.append((10, 1, held))
+        arrivals.by_turns[before + 2] = [(20, 2, by_turns)]
+        arrivals._due.append((30, last))
+        arrivals.names = {id(held): (10, 0, held), id(by_turns): (20, 1, by_turns), id(last): (30, due, last)}
+        (queue.items if reordering else queue).extend(names)
+        return arrivals.state(lambda entry: entry.upper())
+
+    state = state_of("ab", 0)
+    assert state == state_of("ab", 5)
+    assert len({state, state_of("ab", 1), state_of("ba", 0), state_of("ab", 0, due=4)}) == 3
+    assert state[-3:] == (((10, 0),), ((2, (20, 1)),), ((30, 3),))
+    assert state[-5:-3] == ("A", "B")

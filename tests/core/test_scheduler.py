@@ -77,6 +77,7 @@ class Nobody:
         return StuckError("deadlock")
 
     def livelock(self, turns):
+        self.turns = turns
         return StuckError("livelock")
 
     def restless(self, instants):
@@ -912,10 +913,19 @@ def test_instruments_come_and_go_while_the_loop_runs():
     ]
 
 
+class Silent:
+    """A source from which nothing comes."""
+
+    def poll(self):
+        pass
+
+
 @BODIES
-@pytest.mark.parametrize("crowd", [1, 7])
-def test_so_many_steps_at_one_instant_are_a_livelock(order, checked, crowd):
+@pytest.mark.parametrize(("crowd", "source"), [(1, False), (7, False), (1, True)])
+def test_so_many_steps_at_one_instant_are_a_livelock(order, checked, crowd, source):
     world = World(order, checked=checked, spin_limit=1000)
+    if source:
+        world.scheduler.add_source(Silent())
     steps = []
 
     def spin():
@@ -928,6 +938,7 @@ def test_so_many_steps_at_one_instant_are_a_livelock(order, checked, crowd):
         world.drive()
 
     assert set(steps) == {0}
+    assert world.outside.turns == len(steps) // crowd
     assert 1000 <= len(steps) < 1000 + (1 if crowd == 1 else 1000 // 20)
 
 
@@ -1007,3 +1018,90 @@ def test_a_spin_that_ends_while_it_is_looked_at_is_none(order, checked):
     assert world.outside.spins == [True, True, False, True]
     assert world.outside.ran == [0, 0, 5]
     assert world.log == [(5, "later")]
+
+
+@pytest.mark.parametrize("order", ["io", "tasks"])
+@pytest.mark.parametrize("checked", [False, True])
+def test_the_clock_does_not_creep_past_what_is_held(order, checked):
+    world = World(order, first_is(HELD, []), checked=checked, spin_limit=1000)
+    world.at(10, world.does("held"))
+    world.at(10, world.does("on time"))
+
+    def poll():
+        if "last" not in world.names():
+            world.soon(poll)
+
+    world.at(10, poll)
+    world.at(1000, world.does("last"))
+    world.drive(until_idle=True)
+
+    assert world.log == [(10, "on time"), (10 + LATENESS, "held"), (1000, "last")]
+
+
+@pytest.mark.parametrize("order", ["io", "tasks"])
+@pytest.mark.parametrize("checked", [False, True])
+@pytest.mark.parametrize("source", [False, True])
+def test_in_the_last_turn_before_a_stop_the_clock_is_not_late(order, checked, source):
+    world = World(order, lambda n, kind: int(kind == "late"), checked=checked)
+    if source:
+        world.scheduler.add_source(Silent())
+    world.scheduler.stop()
+    world.soon(world.does("ready"))
+    world.at(10, world.does("later"))
+    world.drive()
+
+    assert world.log == [(0, "ready")]
+    assert world.clock.tick == 0
+    world.drive(until_idle=True)
+    assert world.names() == ["ready", "later"]
+
+
+def test_the_order_of_tasks_varies_or_not():
+    world = World("tasks", lambda n, kind: n - 1 if kind == "task" else 0)
+
+    def order():
+        world.log.clear()
+        for name in "abc":
+            world.soon(lambda _, name=name: world.does(name)(), "a future")
+        world.drive(until_idle=True)
+        return "".join(world.names())
+
+    varied = order()
+    world.scheduler.vary_tasks(vary=False)
+    assert order() == "abc" != varied
+    world.scheduler.vary_tasks(vary=True)
+    assert order() == varied
+    World("io").scheduler.vary_tasks(vary=False)  # where it does not vary in any case
+
+
+class Stirring(Nobody):
+    """An outside where something may be at work; it says how far ahead the next event is each time it is asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.ahead = []
+
+    def stirs(self):
+        return True
+
+    def collect(self, ahead, beside=0):
+        self.ahead.append(ahead)
+        return False
+
+
+@BODIES
+def test_who_is_at_work_is_waited_for_until_what_happens_next(order, checked):
+    world = World(order, checked=checked)
+    world.outside = Stirring()
+    world.at(100, world.does("timer"))
+    world.scheduler.await_tick(40, Waiter(world.log, "waited"))
+    world.drive(target=300)
+    assert world.outside.ahead == [40, 100, 300]
+    world.outside.ahead.clear()
+    world.drive(until_idle=True)
+    assert set(world.outside.ahead) == {300}  # Nothing will happen, and that is waited for.
+    world.outside.ahead.clear()
+    with pytest.raises(StuckError, match="deadlock"):
+        world.drive()
+    assert set(world.outside.ahead) == {None}
+    assert world.log == ["waited", (100, "timer")]

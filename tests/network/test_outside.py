@@ -176,6 +176,24 @@ def test_a_real_listener_takes_connections_before_it_is_handed_in():
     assert run(main) == (True, b"hello", 137.0)
 
 
+@pytest.mark.parametrize("limit", [5, 1000])
+def test_who_has_given_up_before_a_real_listener_is_handed_in_is_not_connected(limit):
+    """By itself, or as nobody has answered for long."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.open_connection(*listener.getsockname()), limit)
+            given_up = loop.time()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(loop.sock_accept(listener), 1000)
+            return given_up
+
+    assert run(main) == min(limit, 127)
+
+
 def test_a_connection_to_the_outside_is_refused(tmp_path):
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
         listener.bind(str(tmp_path / "socket"))

@@ -164,11 +164,13 @@ def test_a_replay_that_no_test_makes_is_no_success(session, token):
 
     asked = session(code, VIRTUALLOOP_REPLAY=token)
     listed = session(code, "--collect-only", VIRTUALLOOP_REPLAY=token)
+    worker = session(code, VIRTUALLOOP_REPLAY=token, PYTEST_XDIST_WORKER="gw0")
 
     assert asked.code == 1
     assert "1 passed" in asked.text
     assert "no test has made the run in VIRTUALLOOP_REPLAY" in asked.text
     assert listed.code == 0
+    assert worker.code == 0  # Who has sent it the test knows whether another one makes it.
 
 
 def test_a_replay_is_debugged_as_the_guide_says(session):
@@ -469,6 +471,8 @@ def test_what_a_tear_down_raises_is_told_beside_a_strict_loop(session):
 
 def test_where_nothing_was_explored_nothing_is_summed_up(session):
     passed = session("""
+        import virtualloop._exploration.ladder
+
         @pytest.mark.skip
         @virtualloop.explored
         async def test_it(): ...

@@ -16,12 +16,16 @@ from virtualloop.schedules._choice import Plain, is_late
 from virtualloop.schedules._random import (
     APART_RATES,
     CROWD,
+    DELAY,
     HOLD_RATES,
     LATE_RATES,
+    SHORT_DELAYS,
     SLOW_RATES,
     TASK_RATES,
     FewDeviations,
     TimingOnly,
+    entropy,
+    random_delay,
 )
 from virtualloop.schedules._replay import Deviating, DeviationLog, LenientReplay
 
@@ -579,6 +583,36 @@ def test_few_deviations_leave_all_other_questions_to_others():
     schedule.choose(2, "late")
     assert [schedule.choose(5, kind) for kind in ("late", "hold")] == [4, 4]
     assert says.asked == [(5, "late"), (5, "hold")]
+
+
+def test_few_of_one_kind_are_plain_in_that_kind_elsewhere():
+    """Whatever the others would say of it: they are not asked."""
+    says = Says()
+    schedule = FewDeviations(3, count=1, among=1, kind="cancel", others=says)
+    schedule.choose(2, "cancel")
+
+    assert [schedule.choose(2, "cancel") for _ in range(5)] == [0] * 5
+    assert says.asked == []
+
+
+def test_few_deviations_and_delays_and_entropy_mean_the_same_for_ever():
+    """Pinned, as what a seed means."""
+    few = FewDeviations(11, count=2, among=9)
+
+    assert [few.choose(9, "hold") for _ in range(9)] == [2, 1, 0, 0, 0, 0, 0, 0, 0]
+    assert [random_delay(seed, 10**6) for seed in range(8)] == [23978, 503, 25171, 189168, 19618, 35778, 12987, 33999]
+    assert entropy("a run")(8).hex() == "71be8bf13b15e463"
+    assert entropy("another run")(8).hex() != "71be8bf13b15e463"
+
+
+def test_a_delay_is_a_moment_or_as_long_again():
+    delays = [random_delay(seed, 10**9) for seed in range(2000)]
+    moments = [delay for delay in delays if delay <= DELAY]
+
+    assert abs(len(moments) / len(delays) - SHORT_DELAYS) < 0.05
+    assert min(delays) >= 0
+    assert max(moments) > 0.9 * DELAY
+    assert 0.9 * 10**9 < max(delays) <= 10**9
 
 
 def test_what_deviates_leaves_what_follows_to_others():

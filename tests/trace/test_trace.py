@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import weakref
 
 import pytest
@@ -484,6 +485,17 @@ def test_what_ends_a_wait():
         "timed out; waits for Event.wait()",
         "cancelled by its timeout; ends",
     ]
+
+
+def test_a_task_that_yields_by_itself():
+    @types.coroutine
+    def bare():
+        yield
+
+    async def main():
+        await bare()
+
+    assert whats(traced(main), "Task-1") == ["starts; yields", "goes on; ends"]
 
 
 def test_who_cancels_the_future_that_a_task_waits_for():

@@ -271,6 +271,21 @@ def test_the_second_time_costs_no_search(monkeypatch):
     assert len(searches) == 3
 
 
+def test_where_references_are_not_counted_it_is_searched_for_each_time(monkeypatch):
+    monkeypatch.setattr(aliases, "_COUNTS", False)
+    function = time.get_clock_info
+    substitution = Substitution([(function, stand_in)])
+    searches = []
+    search = aliases._places
+    monkeypatch.setattr(aliases, "_places", lambda pairs: searches.append(1) or search(pairs))
+    for count in (1, 2, 3):
+        substitution.hold()
+        assert time.get_clock_info is stand_in
+        substitution.release()
+        assert time.get_clock_info is function
+        assert len(searches) == 2 * count  # as it is put in, and as it is taken out
+
+
 @pytest.mark.parametrize("hold", [lambda f: {"clock": f}, lambda f: [closure_of(f)], slotted_with])
 def test_what_cannot_be_watched_is_found_again_with_one_look_and_lives_no_longer(hold, monkeypatch):
     function = time.get_clock_info

@@ -16,6 +16,7 @@ import pytest
 from helpers import LEVELS, opened, run
 from virtualloop import DeadlockError
 from virtualloop._world import parked, patience, system, threads
+from virtualloop._world.callers import release_caller
 from virtualloop._world.threads import Threads
 
 TOLD = "the clock goes on although thread '.*' could move by itself, at .*test_threads.py:"
@@ -827,3 +828,26 @@ def test_what_patience_was_used_up_on_is_told_of_so_many(monkeypatch):
     assert account.given_up
     assert [waited for _, waited in told] == [float(number) for number in range(patience.MOST_USED_UP)]
     assert patience.take_used_up() == []
+
+
+def test_only_the_caller_that_is_told_otherwise_is_released_from_its_task():
+    async def main():
+        gate = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(asyncio.wait([gate]))
+        released, other, seen = concurrent.futures.Future(), concurrent.futures.Future(), []
+        for future in (released, other):
+            asyncio.futures._chain_future(task, future)
+        task.add_done_callback(seen.append)
+        release_caller(released, [task])
+        gate.set_result(None)
+        await task
+        await asyncio.sleep(0)
+        return released.done(), other.done(), seen == [task]
+
+    assert run(main) == (False, True, True)
+
+
+def test_who_asks_for_the_threads_at_the_same_time_gets_the_same():
+    with opened() as loop:
+        first = loop._make_threads()
+        assert loop._make_threads() is loop._threads is first
