@@ -80,6 +80,8 @@ LAYERS = [
     "_world.world",
     "_world.turns",
     "_world.executors",
+    "_world.jobs",
+    "_world.beginners",
     "_world.threads",
     "_world.pace",
     "_world.polls",

@@ -17,9 +17,9 @@ import weakref
 import pytest
 
 import virtualloop
-from helpers import LEVELS, opened, run
+from helpers import LEVELS, amount, opened, run
 from virtualloop import DeadlockError, VirtualLoop
-from virtualloop._world import patience, system, turns, world
+from virtualloop._world import beginners, patience, system, turns, world
 from virtualloop._world.parked import State, look_at
 from virtualloop._world.steps import step_now
 
@@ -911,6 +911,56 @@ def test_loops_in_threads_that_have_nothing_to_do_wait_for_whoever_sends_somethi
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+@pytest.mark.parametrize("rounds", [0, 300_000, 1_000_000])
+def test_a_loop_that_is_about_to_run_in_a_thread_is_waited_for(rounds):
+    """The thread was started before the loop that has to wait for it was made."""
+    ticks = []
+
+    async def beats():
+        for _ in range(3):
+            await asyncio.sleep(1)
+            ticks.append(None)
+
+    def serve():
+        sum(range(rounds))
+        other.run_forever()
+
+    async def main():
+        heart = asyncio.run_coroutine_threadsafe(beats(), other)
+        time.sleep(2.5)
+        seen = len(ticks)
+        await asyncio.wrap_future(heart)
+        return seen
+
+    for _ in range(amount(3, 100)):
+        ticks.clear()
+        other = VirtualLoop(patch_time=True)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert run(main, patch_time=True) == 2
+        other.call_soon_threadsafe(other.stop)
+        thread.join()
+        other.close()
+
+
+def test_who_works_for_somebody_else_is_waited_for_once(monkeypatch):
+    stop = threading.Event()
+    looks = []
+    look = beginners.look_at
+    monkeypatch.setattr(beginners, "look_at", lambda *args: looks.append(None) or look(*args))
+    thread = threading.Thread(target=lambda: [sum(range(1000)) for _ in iter(stop.is_set, True)])
+    thread.start()
+
+    run(lambda: asyncio.sleep(1))
+    first = len(looks)
+    run(lambda: asyncio.sleep(1))
+
+    assert first > 1
+    assert len(looks) == first
+    stop.set()
+    thread.join()
 
 
 # --- threads that are nobody's ----------------------------------------------------------------------------------------

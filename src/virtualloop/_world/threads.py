@@ -33,8 +33,9 @@ from weakref import WeakKeyDictionary
 from virtualloop._core.clock import TICKS_PER_SECOND, Clock
 from virtualloop._frames import frames_of_others
 from virtualloop._world import system
-from virtualloop._world.executors import runs_here
+from virtualloop._world.beginners import any_at_work
 from virtualloop._world.frameworks import runs_nothing_else
+from virtualloop._world.jobs import Job, Jobs
 from virtualloop._world.originals import real_time
 from virtualloop._world.parked import Look, State, awaited_future, look_at
 from virtualloop._world.patience import WORK_FACTOR, Account, place_of, where_at_rest
@@ -65,22 +66,6 @@ LONGEST_PAUSE = 0.005
 LAST_PAUSE = 0.02
 #: How long a thread that sends waits for a loop to end its step, in real seconds: one that wakes threads is done soon.
 LONGEST_STEP = 0.5
-
-
-class Job:
-    """One call that an executor runs: `source` is the executor's future, `relay` the one that the loop gets."""
-
-    def __init__(self, executor: Any, function: Callable[..., Any], number: int) -> None:
-        self.executor = executor
-        self.function = function
-        self.number = number
-        #: Whether it is known which thread runs it, as soon as one does.
-        self.pooled = runs_here(executor)
-        self.source: concurrent.futures.Future[Any]
-        self.relay: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        self.thread: threading.Thread | None = None
-        #: How long it was waited for, where it is not known who works on it.
-        self.waited = 0.0
 
 
 class Round:
@@ -115,8 +100,8 @@ class Threads:
         self._bell.acquire()
         #: Whether the loop has nothing to do but to wait for threads; else it may be in the middle of a step.
         self._listens = False
-        # Those whose results have not been handed over, by the order of submission; and who runs which one.
-        self._jobs: list[Job] = []
+        # Those whose results have not been handed over; and who runs which one.
+        self._jobs = Jobs(patience=patience)
         self._job_of: dict[threading.Thread, Job] = {}
         # Objects, not idents: the system gives those out again.
         self._known = {threading.main_thread(), *known}
@@ -146,11 +131,7 @@ class Threads:
             job.source = source = executor.submit(function, *args)
             if asyncio.isfuture(source):
                 return source
-        self._jobs.append(job)
-        source.add_done_callback(lambda _: self.wake())
-        # Not by way of the job, which holds the relay: futures keep their callbacks, and this would be a cycle.
-        job.relay.add_done_callback(lambda relay: relay.cancelled() and source.cancel())
-        return job.relay
+        return self._jobs.add(job, self.wake)
 
     def _work(self, job: Job, args: tuple[Any, ...]) -> Any:
         thread = threading.current_thread()
@@ -175,16 +156,11 @@ class Threads:
 
     def finished(self) -> list[Callable[[], None]]:
         """Return what completes the future of each job that is done by now, by the order of submission."""
-        done: list[Job] = []
-        running: list[Job] = []
-        for job in self._jobs:
-            (done if job.source.done() else running).append(job)
-        self._jobs = running
-        return [lambda job=job: _copy(job.source, job.relay) for job in done]  # type: ignore[misc]  # mypy and default arguments
+        return self._jobs.finished()
 
     def jobs(self) -> list[Job]:
         """Return the jobs whose results have not been handed over, by the order of submission."""
-        return list(self._jobs)
+        return self._jobs.all()
 
     # --- what is sent -------------------------------------------------------------------------------------------------
 
@@ -288,7 +264,7 @@ class Threads:
 
     def news(self) -> bool:
         """Return whether something was sent, or a job has finished, that the loop has not taken."""
-        return bool(self._sent) or any(job.source.done() for job in self._jobs)
+        return bool(self._sent) or self._jobs.any_done()
 
     def wake(self) -> None:
         """End a wait for something to be sent."""
@@ -358,7 +334,7 @@ class Threads:
 
     def _at_work(self, passed: float, clock: Clock, ahead: int | None) -> bool:
         """Return whether anybody can move by himself; `passed` are the seconds since this was asked last."""
-        jobs = [job for job in self._jobs if not job.source.done()]
+        jobs = self._jobs.running()
         if self.news():
             ahead = clock.tick
         elif self.seat is not None and self.seat.shared:
@@ -366,6 +342,8 @@ class Threads:
             if self.seat.others_hold(passed, ahead):
                 return True
         self._stirred = self._stirred + passed if passed else 0.0
+        if self._is_anybody_beginning(passed):
+            return True
         members = self._members()
         if not jobs and not members and ahead is not None:
             return False
@@ -373,7 +351,8 @@ class Threads:
         # Each is looked at, or one that has parked meanwhile would be seen for the first time when the others have.
         for member in members:
             self._look(member.thread, member, looks, passed, clock)
-        held = [self._job_holds(job, looks.frames, passed) for job in jobs if job.thread is None]
+        there = self.world.members
+        held = [self._jobs.holds(job, looks.frames, passed, there) for job in jobs if job.thread is None]
         if not looks.holding and not any(held):
             self._look_at_others(jobs, looks, passed, clock)
         if looks.holding or any(held):
@@ -390,6 +369,11 @@ class Threads:
                 looks.accounts[thread].stirs = False
         self._rested = looks.marks
         return False
+
+    def _is_anybody_beginning(self, passed: float) -> bool:
+        here = (threading.current_thread(), threading.main_thread())
+        older = [] if self.world.apart else [thread for thread in self._known if thread not in here]
+        return bool(older) and any_at_work(older, passed, self.world.members.__contains__)
 
     def _is_given_up(self, looks: Round, moving: list[threading.Thread], members: int) -> bool:
         """Return whether time goes on without those that move: all were waited for as long as each may be alone.
@@ -411,7 +395,7 @@ class Threads:
 
     def where_all_wait(self) -> dict[threading.Thread, str] | None:
         """Return the line at which each waits, for somebody of this world or for its clock; None if one may go on."""
-        return None if self._sent else where_at_rest(self._members(), self._jobs, self.waits_for_clock)
+        return None if self._sent else where_at_rest(self._members(), self._jobs.all(), self.waits_for_clock)
 
     def _members(self) -> list[Member]:
         """Return the members that may have to be waited for; forget those that have ended."""
@@ -518,27 +502,6 @@ class Threads:
 
     def _world_tick(self, tick: int) -> int:
         return tick if self.seat is None else self.seat.world_tick(tick)
-
-    def _job_holds(self, job: Job, frames: dict[int, FrameType], passed: float) -> bool:
-        """Return whether a job that has no thread yet, or whose thread nobody knows, keeps the clock from moving."""
-        if job.pooled:
-            threads = getattr(job.executor, "_threads", None)
-            queue = getattr(job.executor, "_work_queue", None)
-            if threads is None or queue is None:
-                return self._job_is_waited_for(job, passed)
-            # Else it was taken out, or waits for those that run others.
-            if queue.empty():
-                return self._job_is_waited_for(job, passed)
-            strangers = [thread for thread in threads if thread not in self.world.members]
-            return any(
-                thread.ident in frames and look_at(thread, frames[thread.ident]).state is State.WORKING
-                for thread in strangers
-            )
-        return not system.AVAILABLE and self._job_is_waited_for(job, passed)
-
-    def _job_is_waited_for(self, job: Job, passed: float) -> bool:
-        job.waited += passed
-        return job.waited < WORK_FACTOR * self._patience
 
     def _look_at_others(self, jobs: list[Job], looks: Round, passed: float, clock: Clock) -> None:
         """Look at the threads that are no members, as far as they may keep the clock from moving.
@@ -678,15 +641,3 @@ class Threads:
 def _is_starting(thread: threading.Thread) -> bool:
     """Return whether a thread's start() was called, and it has not come so far as to run Python code."""
     return not thread._started.is_set()  # type: ignore[attr-defined]  # not in the stub
-
-
-def _copy(source: concurrent.futures.Future[Any], relay: concurrent.futures.Future[Any]) -> None:
-    if source.cancelled():
-        relay.cancel()
-    if not relay.set_running_or_notify_cancel():
-        return
-    exception = source.exception()
-    if exception is None:
-        relay.set_result(source.result())
-    else:
-        relay.set_exception(exception)
