@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import threading
 
-__all__ = ["ASYNCIO", "LIBRARY", "PACKAGE", "names_in"]
+__all__ = ["ASYNCIO", "LIBRARY", "PACKAGE", "names_in", "status_of"]
 
-#: `os.listdir`, kept from before anyone forbids it while a loop runs (blockbuster does).
-names_in = os.listdir
+#: `os.listdir` and `os.stat`, kept from before anyone forbids them while a loop runs (blockbuster does).
+names_in, status_of = os.listdir, os.stat
 
 
 def _folder_of(file: str) -> str:

@@ -859,6 +859,25 @@ async def scenario_datagrams_from_others_do_not_reach_a_connected_socket():
     return here.seen
 
 
+async def scenario_a_datagram_socket_that_is_connected_has_the_address_that_it_sends_from():
+    loop = asyncio.get_running_loop()
+    server, there = await loop.create_datagram_endpoint(lambda: Datagrams(answers=True), local_addr=(HOST, 0))
+    address = server.get_extra_info("sockname")
+    client, here = await loop.create_datagram_endpoint(Datagrams, local_addr=("0.0.0.0", 0), remote_addr=address)
+    host, port = client.get_extra_info("sockname")
+    client.sendto(b"hello")
+    stranger, _ = await loop.create_datagram_endpoint(Datagrams, local_addr=("0.0.0.0", 0))
+    stranger.sendto(b"psst", (host, port))
+    await settle()
+    in_use = await raised(loop.create_datagram_endpoint(Datagrams, local_addr=("0.0.0.0", port)))
+    for transport in (server, client, stranger):
+        transport.close()
+    await here.lost
+    again, _ = await loop.create_datagram_endpoint(Datagrams, local_addr=("0.0.0.0", port))
+    again.close()
+    return host, stranger.get_extra_info("sockname")[0], in_use.errno, here.seen, there.seen
+
+
 async def scenario_unix_datagrams():
     loop = asyncio.get_running_loop()
     with tempfile.TemporaryDirectory() as folder:

@@ -673,6 +673,28 @@ def test_an_address_is_refused_where_folders_must_not_be_listed(monkeypatch):
         run(main)
 
 
+def test_a_path_is_found_where_nobody_must_ask_for_files(monkeypatch, tmp_path):
+    """As above."""
+    path = str(tmp_path / "server")
+
+    def forbidden(*args, **kwargs):
+        raise RuntimeError("Blocking call to os.stat")
+
+    async def main():
+        server = await asyncio.start_unix_server(lambda reader, writer: writer.close(), path)
+        monkeypatch.setattr(os, "stat", forbidden)
+        try:
+            reader, writer = await asyncio.open_unix_connection(path)
+            found = await reader.read()
+            writer.close()
+        finally:
+            monkeypatch.undo()
+        server.close()
+        return found
+
+    assert run(main) == b""
+
+
 @pytest.mark.parametrize("name", GIVEN_SOCKETS)
 def test_methods_are_coroutine_functions_as_stock_ones_are(name):
     with opened() as loop, mock.patch.object(loop, name) as ours, mock.patch.object(StockLoop, name) as stock:

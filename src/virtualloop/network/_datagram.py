@@ -90,8 +90,15 @@ class DatagramSocket(Socket):
         host = self._target(host)
         if self.fabric.find(self.host, host) is None:
             raise _dns.no_route()
+        own = self.host.own_address(host)
         if self.local is None:
-            self.take(self.host.own_address(host), 0)
+            self.take(own, 0)
+        elif self._own()[0] in ANYWHERE:
+            # From now on it has just the address that it sends from.
+            _, own_port = self._own()
+            self.host.unbind(self, own_port)
+            self.host.bind(self, own, own_port)
+            self.local = self._address(own, own_port)
         self._peer = self._address(host, port)
 
     # --- sending ------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol
 
+from virtualloop._folders import status_of
 from virtualloop.network._dns import error
 from virtualloop.network._kernel import Bound, HostKernel
 
@@ -85,7 +86,7 @@ class Paths:
         """Remove the file of a server that is closed, if it is still the same."""
         file = Path(os.fsdecode(path))
         try:
-            if file.stat().st_ino == number:
+            if status_of(file).st_ino == number:
                 file.unlink()
         except FileNotFoundError:
             return  # Somebody else was faster.
@@ -102,7 +103,7 @@ def _key(sock: Named, path: str | bytes) -> Any:
     file = Path(os.fsdecode(path))
     if not _MAKES_FILES:
         return file.absolute()
-    status = file.stat()
+    status = status_of(file)
     return status.st_dev, status.st_ino
 
 
