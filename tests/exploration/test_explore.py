@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import types
 import unittest
@@ -20,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import virtualloop
-from helpers import opened, run
+from helpers import opened, run, session_environment
 from virtualloop import DeadlockError, LivelockError, VirtualLoop, VirtualLoopError, explore, explored
 from virtualloop.schedules import Replay, ReplayError, _token
 
@@ -964,6 +965,25 @@ def test_what_a_task_cancelled_before_it_begins_was_to_await_is_no_warning():
         warnings.simplefilter("always")
         explore(main, runs=20, cancel="worker")
     assert [str(each.message) for each in told] == []
+
+
+def test_a_warning_does_not_come_again_for_each_run_that_cancels():
+    script = """
+        import asyncio, virtualloop, warnings
+
+        async def work():
+            warnings.warn("it is old", DeprecationWarning)
+            await asyncio.sleep(1)
+
+        async def main():
+            await asyncio.wait([asyncio.create_task(work(), name="worker")])
+
+        virtualloop.explore(main, runs=20, cancel="worker")
+    """
+    command = [sys.executable, "-W", "default", "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, env=session_environment(), check=True, capture_output=True, text=True)
+    # Before the first cancellation, and after it.
+    assert 1 <= done.stderr.count("DeprecationWarning: it is old") <= 2, done.stderr
 
 
 def test_a_cancellation_between_the_hand_off_and_the_step():

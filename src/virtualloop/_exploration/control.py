@@ -18,7 +18,7 @@ from typing import Any
 
 from virtualloop._loop.alarms import Alarm, heard
 
-__all__ = ["NoAlarm", "alarm_here", "alone", "controlled", "leave_behind"]
+__all__ = ["NoAlarm", "alarm_here", "alone", "controlled", "ignore_unawaited", "leave_behind"]
 
 #: Each so many runs, what outlived its own run is looked through: the loop of the one before, say, which the network of
 #: all runs knew until the next came, or a failure that another has taken the place of.
@@ -38,6 +38,8 @@ class _Process:
         self.first_state: Any = None
         self.collects = False
         self.filters = ExitStack()
+        #: Whether coroutines that nobody has awaited are ignored by now.
+        self.ignores_unawaited = False
         #: Held while a run lasts; and how many there were.
         self.run = threading.RLock()
         self.runs = 0
@@ -109,6 +111,7 @@ def controlled(*, patched: bool) -> Iterator[None]:
             process.explorations -= 1
             if not process.explorations:
                 process.filters.close()
+                process.ignores_unawaited = False
                 random.setstate(process.random_state)
                 if process.collects:
                     gc.enable()
@@ -125,6 +128,16 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         yield
+
+
+def ignore_unawaited() -> None:
+    """Let nobody warn of coroutines that nobody has awaited, up to the end of the explorations.
+
+    Once, because each change of the filters has all warnings told again that were told once.
+    """
+    if not _process.ignores_unawaited:
+        _process.ignores_unawaited = True
+        warnings.filterwarnings("ignore", ".* was never awaited", RuntimeWarning)
 
 
 def leave_behind() -> None:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from virtualloop._core.outside import Instrument
 from virtualloop._errors import LivelockError, VirtualLoopError
-from virtualloop._exploration.control import NoAlarm, alarm_here, alone, leave_behind
+from virtualloop._exploration.control import NoAlarm, alarm_here, alone, ignore_unawaited, leave_behind
 from virtualloop._exploration.steps import StateLog, StepLog, WithholdingLog
 from virtualloop._loop.virtual import VirtualLoop
 from virtualloop._report.frames import Place, caller
@@ -163,7 +163,7 @@ class RunLoop(VirtualLoop):
         if self._choose(2, "cancel"):
             if not self.has_cancelled:
                 # A task that is cancelled before it begins, as anyio's, leaves the coroutine that it was to await.
-                _ignore_unawaited()
+                ignore_unawaited()
             self.has_cancelled = True
             if self._recorder is None:
                 task.cancel()
@@ -252,36 +252,34 @@ def run(main: Main, make_loop: Callable[[], RunLoop], *, trace: Trace | None = N
 
 def _run(main: Main, make_loop: Callable[[], RunLoop], trace: Trace | None) -> Result:
     loop = make_loop()
-    # What is ignored once a task was cancelled is so up to the end of the run.
-    with nullcontext() if loop.cancels is None else warnings.catch_warnings():
-        reported = loop.reported = []
-        patches = loop.patches
-        entered = None
-        alarm = alarm_here()
-        try:
-            if patches is not None:
-                # What is set up before main, and torn down after it, is a part of the run.
-                alarm.waits = True
-                patches.enter()
-                entered = patches
-                alarm.waits = False
-            # What is known of the loop on the way is known there only: here it is to go.
-            result = _result(loop, main, trace, alarm)
-            if result.exception is None:
-                aside = _unawaited() if loop.waits_in_vain else nullcontext()
-                del loop
-                with aside:
-                    gc.collect(0)
-                if reported:
-                    handled = tuple(map(_as_exception, reported))
-                    result = result._replace(exception=handled[0], handled=handled)
-            if result.exception is not None:
-                leave_behind()
-        finally:
-            if entered is not None:
-                alarm.waits = True
-                entered.leave()
-                alarm.waits = False
+    reported = loop.reported = []
+    patches = loop.patches
+    entered = None
+    alarm = alarm_here()
+    try:
+        if patches is not None:
+            # What is set up before main, and torn down after it, is a part of the run.
+            alarm.waits = True
+            patches.enter()
+            entered = patches
+            alarm.waits = False
+        # What is known of the loop on the way is known there only: here it is to go.
+        result = _result(loop, main, trace, alarm)
+        if result.exception is None:
+            aside = _unawaited() if loop.waits_in_vain else nullcontext()
+            del loop
+            with aside:
+                gc.collect(0)
+            if reported:
+                handled = tuple(map(_as_exception, reported))
+                result = result._replace(exception=handled[0], handled=handled)
+        if result.exception is not None:
+            leave_behind()
+    finally:
+        if entered is not None:
+            alarm.waits = True
+            entered.leave()
+            alarm.waits = False
     return result
 
 
@@ -340,12 +338,8 @@ def _result(loop: RunLoop, main: Main, trace: Trace | None, alarm: Alarm | NoAla
 def _unawaited() -> Iterator[None]:
     """Let nobody warn of coroutines that a run had not come to when it ended: a test may pass all the same."""
     with warnings.catch_warnings():
-        _ignore_unawaited()
+        warnings.filterwarnings("ignore", ".* was never awaited", RuntimeWarning)
         yield
-
-
-def _ignore_unawaited() -> None:
-    warnings.filterwarnings("ignore", ".* was never awaited", RuntimeWarning)
 
 
 def _pass_on(loop: RunLoop, exc: BaseException) -> None:
