@@ -721,3 +721,31 @@ def test_what_arrives_comes_before_timers_that_fell_due_while_a_callback_ran():
 
     run(main)
     assert order == [b"data", 0.1, 0.2]
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_a_socket_that_went_with_its_host_says_that_it_is_closed(kind):
+    network = Network(hosts=["server"])
+    with opened(network=network) as loop:
+        with network.host("server"):
+            sock = loop._stack.make_socket(socket.AF_INET, kind)
+        network.host("server").crash()
+        for ask in (
+            sock.getsockname,
+            sock.getpeername,
+            lambda: sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR),
+            lambda: sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1),
+            lambda: sock.bind(("127.0.0.1", 0)),
+            lambda: sock.connect(("127.0.0.1", 80)),
+            sock.listen,
+            sock.accept,
+            lambda: sock.shutdown(socket.SHUT_RDWR),
+            lambda: sock.send(b"data"),
+            lambda: sock.sendto(b"data", ("127.0.0.1", 80)),
+            lambda: sock.recv(1),
+            lambda: sock.recvfrom(1),
+        ):
+            with pytest.raises(OSError) as raised:
+                ask()
+            assert raised.value.errno == errno.EBADF
+        sock.close()

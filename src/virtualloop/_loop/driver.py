@@ -30,11 +30,15 @@ NOWHERE = Context()
 class LoopDriver:
     """A loop as its network sees it."""
 
+    __slots__ = ("_loop", "_post_now", "_timers", "clock", "made_socket")
+
     def __init__(self, loop: Any) -> None:
         self._loop = loop
         self.clock = loop._clock
         self._timers = loop._timers
         self._post_now: Any = None
+        #: What takes note of where a socket was made, on a strict loop.
+        self.made_socket: Callable[[int], None] | None = None if loop._watch is None else loop._watch.made_socket
 
     @property
     def recorder(self) -> Recorder | None:
@@ -86,12 +90,6 @@ class LoopDriver:
         except BaseException as exc:
             report(self._loop, exc, watcher)
         return True
-
-    def made_socket(self, number: int) -> None:
-        """Take note of where a socket was made, on a strict loop."""
-        watch = self._loop._watch
-        if watch is not None:
-            watch.made_socket(number)
 
     # --- a power cut --------------------------------------------------------------------------------------------------
 

@@ -212,14 +212,16 @@ class Networking(asyncio.AbstractEventLoop):
         return make_handle(self, callback, args, copy_context() if context is None else context)
 
     def _remove_reader(self, fd: Any) -> bool:
-        if (sock := self._in_memory.get(fd)) is not None:
-            return sock.reading is not None and sock.reading.unset()
-        return _is_real(fd) and self._unwatch_real(fd, READ)
+        if _is_real(fd):
+            return self._unwatch_real(fd, READ)
+        sock = self._in_memory.get(fd)
+        return sock is not None and sock.reading is not None and sock.reading.unset()
 
     def _remove_writer(self, fd: Any) -> bool:
-        if (sock := self._in_memory.get(fd)) is not None:
-            return sock.writing is not None and sock.writing.unset()
-        return _is_real(fd) and self._unwatch_real(fd, WRITE)
+        if _is_real(fd):
+            return self._unwatch_real(fd, WRITE)
+        sock = self._in_memory.get(fd)
+        return sock is not None and sock.writing is not None and sock.writing.unset()
 
     def _stop_serving(self, sock: Any) -> None:
         # Servers of Python 3.13 and later take the files of their sockets with them.

@@ -61,30 +61,26 @@ class DatagramSocket(Socket):
 
     def listen(self) -> None:
         """Refuse: nobody connects to a socket for datagrams."""
-        self._check_open()
         raise error(errno.EOPNOTSUPP)
 
     def accept(self) -> Any:
         """Refuse, as listen() does."""
-        self._check_open()
         raise error(errno.EOPNOTSUPP)
 
     def shutdown(self, how: int) -> None:
         """Refuse, where nothing is connected."""
-        self._check_open()
-        if self._peer is None:
+        if self.peer is None:
             raise error(errno.ENOTCONN)
 
     def pair_with(self, other: DatagramSocket) -> None:
         """Be one end of a pair, without names."""
         self._twin, other._twin = other, self
-        self._peer, other._peer = other.local or "", self.local or ""
+        self.peer, other.peer = other.local or "", self.local or ""
 
     def connect(self, address: Any) -> None:
         """Send to this address from now on, and receive from nobody else."""
-        self._check_open()
         if self.family == UNIX:
-            self._peer = self.fabric.paths.find(self, address).local
+            self.peer = self.fabric.paths.find(self, address).local
             return
         host, port = self._parse(address, "connect")
         host = self._target(host)
@@ -99,16 +95,16 @@ class DatagramSocket(Socket):
             self.host.unbind(self, own_port)
             self.host.bind(self, own, own_port)
             self.local = self._address(own, own_port)
-        self._peer = self._address(host, port)
+        self.peer = self._address(host, port)
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
     def send(self, data: Any) -> int:
         """Send a datagram to whom this socket is connected to."""
-        if self._peer is None:
+        if self.peer is None:
             self._check_open()
             raise error(errno.EDESTADDRREQ)
-        return self.sendto(data, self._peer)
+        return self.sendto(data, self.peer)
 
     def sendall(self, data: Any) -> None:
         """The same."""
@@ -169,7 +165,7 @@ class DatagramSocket(Socket):
 
     def _refuse(self) -> None:
         """Nobody takes datagrams where this socket sends them."""
-        if not self.closed and self._peer is not None:
+        if not self.closed and self.peer is not None:
             self._error = errno.ECONNREFUSED
             self.notify_reader()
 
@@ -178,7 +174,7 @@ class DatagramSocket(Socket):
     def take_in(self, data: bytes, source: tuple[str, int]) -> None:
         """Keep a datagram to be read, if there is room; else it is lost."""
         address = self._address(*source)
-        if self.closed or (self._peer is not None and address != self._peer):
+        if self.closed or (self.peer is not None and address != self.peer):
             return
         memory = memory_of(data)
         if not self._memory or self._memory + memory <= self.buffer_for_receiving:
@@ -186,7 +182,7 @@ class DatagramSocket(Socket):
 
     def take_in_or_refuse(self, data: bytes, sender: DatagramSocket) -> None:
         """Keep a datagram that came over a unix socket; raise BlockingIOError where there is no room for it."""
-        if self._peer is not None and self._twin is None and sender.local != self._peer:
+        if self.peer is not None and self._twin is None and sender.local != self.peer:
             raise error(errno.EPERM)
         if self.is_full():
             if sender not in self._waiting_for_room:
@@ -238,12 +234,11 @@ class DatagramSocket(Socket):
 
     # --- options ------------------------------------------------------------------------------------------------------
 
-    def setsockopt(self, level: int, option: int, value: Any) -> None:
-        """Set an option; those of buffers are doubled, as on Linux."""
-        super().setsockopt(level, option, value)
-        if level == socket.SOL_SOCKET and option == socket.SO_RCVBUF:
+    def _set(self, option: int, value: Any) -> None:
+        # They are doubled, as on Linux.
+        if option == socket.SO_RCVBUF:
             self.buffer_for_receiving = max(2 * value, LEAST_BUFFER)
-        elif level == socket.SOL_SOCKET and option == socket.SO_SNDBUF:
+        elif option == socket.SO_SNDBUF:
             self.buffer_for_sending = max(2 * value, LEAST_BUFFER_FOR_SENDING)
 
 

@@ -38,6 +38,8 @@ class Driver(Protocol):
 
     #: What time it is.
     clock: Clock
+    #: What takes note that a socket was made, by the code that is running; None if nobody does.
+    made_socket: Callable[[int], None] | None
 
     @property
     def recorder(self) -> Recorder | None:
@@ -74,6 +76,3 @@ class Driver(Protocol):
         were stopped: their `finally` blocks run when they are closed.
         """
         ...
-
-    def made_socket(self, number: int) -> None:
-        """Take note that a socket was made, by the code that is running."""

@@ -202,7 +202,8 @@ class Fabric:
         """Return what stands for the file descriptor of a new socket."""
         self._number += 1
         self.sockets[self._number] = sock
-        self.driver.made_socket(self._number)
+        if self.driver.made_socket is not None:
+            self.driver.made_socket(self._number)
         return self._number
 
     def has_number(self, number: int) -> bool:

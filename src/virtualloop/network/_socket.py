@@ -1,7 +1,8 @@
 """What an operating system keeps of a socket.
 
 Owns what all sockets have in common when they are asked not to wait: addresses, options, errors, who waits for them.
-Knows nothing of asyncio, and of the objects that programs hold: when the last one of those is closed, so is the socket.
+Knows nothing of asyncio, and of the objects that programs hold: when the last one of those is closed, so is the socket,
+and it is they that say so whatever is asked of it then, but for bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ __all__ = ["UNIX", "Socket"]
 #: The family of unix sockets, or None where there are none.
 UNIX = getattr(socket, "AF_UNIX", None)
 
-_INET = int(socket.AF_INET)
+_INET, _SOL_SOCKET = int(socket.AF_INET), int(socket.SOL_SOCKET)
 
 
 class Socket:
@@ -32,7 +33,6 @@ class Socket:
     __slots__ = (
         "_error",
         "_options",
-        "_peer",
         "buffer_for_receiving",
         "buffer_for_sending",
         "closed",
@@ -42,6 +42,7 @@ class Socket:
         "local",
         "number",
         "objects",
+        "peer",
         "port",
         "proto",
         "reading",
@@ -66,7 +67,8 @@ class Socket:
         self.local: Any = None
         #: The port of its host's that it has, or None: what was accepted has none but its listener's.
         self.port: int | None = None
-        self._peer: Any = None
+        #: The address of the other end, or None.
+        self.peer: Any = None
         self._error = 0
         self.closed = False
         self.reading: Readiness | None = None
@@ -118,7 +120,6 @@ class Socket:
 
     def getsockname(self) -> Any:
         """Return the address of this end."""
-        self._check_open()
         if self.local is not None:
             return self.local
         if self.family == UNIX:
@@ -127,10 +128,9 @@ class Socket:
 
     def getpeername(self) -> Any:
         """Return the address of the other end."""
-        self._check_open()
-        if self._peer is None:
+        if self.peer is None:
             raise error(errno.ENOTCONN)
-        return self._peer
+        return self.peer
 
     def _address(self, host: str, port: int) -> Any:
         """Return an address as this socket's family has it."""
@@ -183,7 +183,6 @@ class Socket:
 
     def bind(self, address: Any) -> None:
         """Take an address."""
-        self._check_open()
         if self.local is not None:
             raise error(errno.EINVAL)
         if self.family == UNIX:
@@ -209,11 +208,6 @@ class Socket:
         known = _dns.unmapped(host)
         self.host.add_alias(known)
         self.take(known, port)
-
-    @property
-    def peer(self) -> Any:
-        """The address of the other end, or None."""
-        return self._peer
 
     @property
     def label(self) -> str:
@@ -272,10 +266,12 @@ class Socket:
 
     def setsockopt(self, level: int, option: int, value: Any) -> None:
         """Set an option. Most are only kept, for whoever asks for them."""
-        self._check_open()
         self._options[level, option] = value
-        if level != socket.SOL_SOCKET:
-            return
+        if level == _SOL_SOCKET:
+            self._set(option, value)
+
+    def _set(self, option: int, value: Any) -> None:
+        """Set an option that every kind of socket has; those of buffers change what a connection does."""
         if option == socket.SO_SNDBUF:
             self.buffer_for_sending = max(value, 1)
         elif option == socket.SO_RCVBUF:
@@ -283,9 +279,8 @@ class Socket:
 
     def getsockopt(self, level: int, option: int, buflen: int = 0) -> Any:
         """Return an option."""
-        self._check_open()
         value: Any = self._options.get((level, option), 0)
-        if level == socket.SOL_SOCKET:
+        if level == _SOL_SOCKET:
             if option == socket.SO_ERROR:
                 value, self._error = self._error, 0
             elif option == socket.SO_TYPE:

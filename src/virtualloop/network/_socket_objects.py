@@ -47,7 +47,7 @@ class _SocketObject(_Base):
     def _end(self) -> AnySocket:
         """Return the socket in memory. Raises what sockets raise when they are closed."""
         own = self._socket
-        if own is None:
+        if own is None or own.closed:
             raise error(errno.EBADF)
         return own
 
@@ -224,7 +224,9 @@ class MemorySocket(_SocketObject, socket.socket):
         own = self._socket
         if own is not None:
             self._socket = None
-            own.drop_object()
+            own.objects -= 1
+            if not own.objects:
+                own.close()
 
     def detach(self) -> int:
         """Close, for there is no file descriptor to go on with."""

@@ -27,7 +27,7 @@ from virtualloop.network._socket import UNIX, Socket
 
 __all__ = ["StreamSocket"]
 
-_PEEK, _SOL_SOCKET = int(socket.MSG_PEEK), int(socket.SOL_SOCKET)
+_PEEK = int(socket.MSG_PEEK)
 
 
 class StreamSocket(Socket):
@@ -80,7 +80,6 @@ class StreamSocket(Socket):
 
     def getpeername(self) -> Any:
         """Return the address of the other end."""
-        self._check_open()
         if self._connecting or self.over:
             raise error(errno.ENOTCONN)
         return super().getpeername()
@@ -99,8 +98,7 @@ class StreamSocket(Socket):
 
     def listen(self) -> None:
         """Let others connect."""
-        self._check_open()
-        if self._peer is not None:
+        if self.peer is not None:
             raise error(errno.EINVAL)
         if self.local is None:
             if self.family == UNIX:
@@ -113,7 +111,6 @@ class StreamSocket(Socket):
 
     def accept(self) -> StreamSocket:
         """Return the next connection."""
-        self._check_open()
         if self._waiting is None:
             raise error(errno.EINVAL)
         if not self._waiting:
@@ -124,10 +121,9 @@ class StreamSocket(Socket):
 
     def connect(self, address: Any) -> None:
         """Ask for a connection. Raises BlockingIOError, for it is made when this socket may be written."""
-        self._check_open()
         if self._connecting:
             raise error(errno.EALREADY)
-        if self._peer is not None:
+        if self.peer is not None:
             raise error(errno.EISCONN)
         if self._waiting is not None:
             raise error(errno.EINVAL if self.family == UNIX else errno.EISCONN)
@@ -135,7 +131,7 @@ class StreamSocket(Socket):
             listener = self.fabric.paths.find(self, address)
             if not listener.listens:
                 raise error(errno.ECONNREFUSED)
-            self._peer = listener.local
+            self.peer = listener.local
             self._establish(listener, listener.host, None)
             self._ask_to_be_accepted_there()
             return
@@ -145,8 +141,9 @@ class StreamSocket(Socket):
         if there is None:
             raise _dns.no_route()
         if self.local is None:
-            self.take(self.host.own_address(host), 0, is_connected=True)
-        self._peer = self._address(host, port)
+            own = host if there is self.host else self.host.own_address(host)
+            self.take(own, 0, is_connected=True)
+        self.peer = self._address(host, port)
         self._connecting = True
         out = self.fabric.link_between(self.host, there)
         back = out if there is self.host else self.fabric.link_between(there, self.host)
@@ -166,19 +163,19 @@ class StreamSocket(Socket):
         other.buffer_for_sending = listener.buffer_for_sending
         other.buffer_for_receiving = listener.buffer_for_receiving
         if self.family == UNIX:
-            other.local, other._peer = self._peer, self.local if self.local is not None else ""
+            other.local, other.peer = self.peer, self.local if self.local is not None else ""
         elif self.family == other.family:
-            other.local, other._peer = self._peer, self.local
+            other.local, other.peer = self.peer, self.local
         else:  # A socket of IPv6 has asked for one of IPv4, or the other way round.
-            other.local = other._address(_dns.unmapped(self._peer[0]), self._peer[1])
-            other._peer = other._address(*self._own())
+            other.local = other._address(_dns.unmapped(self.peer[0]), self.peer[1])
+            other.peer = other._address(*self._own())
         other.listener = listener
         self.pair_with(other, links)
 
     def pair_with(self, other: StreamSocket, links: Links | None = None) -> None:
         """Lay the two wires of a connection."""
-        if self._peer is None:
-            self._peer, other._peer = other.local or "", self.local or ""
+        if self.peer is None:
+            self.peer, other.peer = other.local or "", self.local or ""
         there, back = links or (None, None)
         recorder = self.fabric.driver.recorder
         if recorder is None:
@@ -218,7 +215,7 @@ class StreamSocket(Socket):
         self._error = code
         if self._connecting:
             self._connecting = False
-            self._peer = None
+            self.peer = None
         else:
             self.over = True
         self.notify_reader()
@@ -246,7 +243,6 @@ class StreamSocket(Socket):
 
     def shutdown(self, how: int) -> None:
         """Say that nothing more will be sent, or read, or both."""
-        self._check_open()
         if self.out is None or self._connecting or self.over:
             raise error(errno.ENOTCONN)
         if how in (socket.SHUT_WR, socket.SHUT_RDWR) and not self.shut_writing:
@@ -321,7 +317,6 @@ class StreamSocket(Socket):
 
     def sendto(self, data: Any, address: Any) -> int:
         """Send, wherever the connection leads."""
-        self._check_open()
         return self.send(data)
 
     def sendmsg(self, buffers: Iterable[Any], address: Any) -> int:
@@ -382,11 +377,8 @@ class StreamSocket(Socket):
 
     # --- options ------------------------------------------------------------------------------------------------------
 
-    def setsockopt(self, level: int, option: int, value: Any) -> None:
-        """Set an option; those of buffers and of lingering change what a connection does."""
-        super().setsockopt(level, option, value)
-        if level != _SOL_SOCKET:
-            return
+    def _set(self, option: int, value: Any) -> None:
+        super()._set(option, value)
         if option == socket.SO_SNDBUF and self.out is not None:
             self.out.capacity = self.buffer_for_sending + self.out.target.buffer_for_receiving
         elif option == socket.SO_RCVBUF and self.incoming is not None:
