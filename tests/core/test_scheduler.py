@@ -1105,3 +1105,22 @@ def test_who_is_at_work_is_waited_for_until_what_happens_next(order, checked):
         world.drive()
     assert set(world.outside.ahead) == {None}
     assert world.log == ["waited", (100, "timer")]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_each_drive_looks_anew_whether_anybody_is_at_work(order):
+    world = World(order, checked=False)
+
+    def driven(outside):
+        world.outside = outside
+        for tick in range(1000, 11_000, 1000):
+            world.at(world.clock.tick + tick, int)
+        world.at(world.clock.tick + 11_000, world.scheduler.stop)
+        world.drive()
+        return outside
+
+    assert len(driven(Stirring()).ahead) > 9
+    assert driven(Asked()).stirred < 5
+    world.drive(target=world.clock.tick + 1)
+    assert driven(Asked()).stirred < 5
+    assert len(driven(Stirring()).ahead) > 9
