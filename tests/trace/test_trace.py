@@ -660,6 +660,8 @@ def test_a_task_that_does_not_say_who_cancelled_it(kind, is_woken_first):
 
 
 def test_of_tasks_that_do_not_say_who_cancelled_them_each_is_seen_each_time():
+    errors = []
+
     async def main():
         async def stubborn():
             for _ in range(3):
@@ -668,27 +670,42 @@ def test_of_tasks_that_do_not_say_who_cancelled_them_each_is_seen_each_time():
                 except asyncio.CancelledError:
                     continue
 
-        loop = asyncio.get_running_loop()
-        first = Own(asyncio.sleep(0.5), loop=loop, name="first")
-        second, third = (Own(stubborn(), loop=loop, name=name) for name in ("second", "third"))
-
         async def kill(victim, times):
             for _ in range(times):
                 await asyncio.sleep(1)
                 victim.cancel()
 
-        await asyncio.gather(kill(third, 3), kill(second, 2), first)
-        second.cancel()
-        await asyncio.wait([second, third])
+        async def forgotten():
+            await loop.create_future()
+
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: errors.append(context.get("exception")))
+        Own(forgotten(), loop=loop, name="forgotten")
+        victims = {}
+        first = Own(kill_later(victims, "second"), loop=loop, name="first")
+        for name in ("second", "third"):
+            victims[name] = Own(stubborn(), loop=loop, name=name)
+        await asyncio.sleep(0)
+        gc.collect()
+        await asyncio.gather(kill(victims["third"], 3), kill(victims["second"], 1), first)
+        victims["second"].cancel()
+        await asyncio.wait(victims.values())
+
+    async def kill_later(victims, name):
+        """It ends in the step in which it cancels another one."""
+        await asyncio.sleep(1.5)
+        victims[name].cancel()
 
     trace = traced(main)
 
+    text = "\n".join(trace.lines())
+    assert [text.count(f"cancels {name}") for name in ("first", "second", "third", "forgotten")] == [0, 3, 3, 0]
+    assert whats(trace, "first")[-1] == "wakes up; cancels second; ends"
     assert [sum("cancelled by" in what for what in whats(trace, name)) for name in ("first", "second", "third")] == [
-        0,
-        3,
-        3,
+        *(0, 3, 3)
     ]
     assert trace.deviations == []
+    assert [error for error in errors if error is not None] == []
 
 
 def test_a_cancellation_of_its_own_kind_that_is_taken_back():
@@ -1562,9 +1579,11 @@ class Stream:
 def test_lines_are_as_wide_as_the_terminal(streams, columns, found, monkeypatch):
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("COLUMNS", str(columns))
-    monkeypatch.setattr(sys, "__stdout__", Stream(streams[0]))
-    monkeypatch.setattr(sys, "__stderr__", Stream(streams[1]))
+    with monkeypatch.context() as patch:  # no longer than the call: whoever runs the tests may write there
+        patch.setattr(sys, "__stdout__", Stream(streams[0]))
+        patch.setattr(sys, "__stderr__", Stream(streams[1]))
+        widths = [width()]
+        patch.setenv("CI", "true")
+        widths.append(width())
 
-    assert width() == found
-    monkeypatch.setenv("CI", "true")
-    assert width() == MAX_WIDTH
+    assert widths == [found, MAX_WIDTH]
