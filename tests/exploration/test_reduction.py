@@ -11,7 +11,9 @@ import virtualloop
 from virtualloop import explore
 from virtualloop._core.lateness import HELD
 from virtualloop._exploration import reduction
-from virtualloop.schedules import Choice, _token
+from virtualloop._exploration.levels import tighter_than
+from virtualloop._exploration.program import Program
+from virtualloop.schedules import Choice, Random, _token
 
 
 async def crowded():
@@ -89,8 +91,9 @@ def test_runs_are_made_in_their_order_and_paid_for(executor):
     assert reducing._left == reduction.MOST_STEPS - 5 * (reduction.RUN + 100)
 
 
-def test_no_more_runs_are_made_than_may_be_paid_for(executor, monkeypatch):
-    monkeypatch.setattr(reduction, "MOST_STEPS", 2 * (reduction.RUN + 100) + 1)
+@pytest.mark.parametrize("steps", [2 * (reduction.RUN + 100) + 1, 3 * (reduction.RUN + 100)])
+def test_no_more_runs_are_made_than_may_be_paid_for(executor, monkeypatch, steps):
+    monkeypatch.setattr(reduction, "MOST_STEPS", steps)
 
     assert len(list(reduction_of(Asks(), executor)._made([k] for k in range(100)))) == 3
 
@@ -124,10 +127,160 @@ def test_not_all_events_are_late_one_after_the_other(monkeypatch):
     assert reducing.likewise is None
     assert len(program.made) == 1 + reduction.LATE_EVENTS
 
-    monkeypatch.setattr(reduction, "MOST_STEPS", 3 * (reduction.RUN + 100))
-    program = Asks(questions=40, held=39)
-    reduction_of(program)._find_late_event()
-    assert len(program.made) == 1 + 3
+    for steps in (2 * (reduction.RUN + 100) + 1, 3 * (reduction.RUN + 100)):
+        monkeypatch.setattr(reduction, "MOST_STEPS", steps)
+        program = Asks(questions=40, held=39)
+        reduction_of(program)._find_late_event()
+        assert len(program.made) == 1 + 3
+
+
+@pytest.mark.parametrize(
+    ("level", "order", "found_at", "likewise", "late"),
+    [
+        ("io", "io", "timing", True, False),
+        ("io", "tasks", "timing", True, False),
+        ("io", "io", "fifo", False, False),
+        ("io", "io", None, False, False),
+        ("tasks", "tasks", "io", False, False),
+        ("tasks", "tasks", "timing", False, True),
+        ("timing", "io", None, False, True),
+        ("timing", "tasks", None, False, True),
+        ("timing", "timing", None, False, False),
+        ("timing", "io", "fifo", False, False),
+    ],
+)
+def test_what_is_looked_for_depends_on_what_is_known(level, order, found_at, likewise, late):
+    """A tighter level, from the tightest on; and a late event, where it fails by what callbacks take."""
+    reducing = reduction_of(Asks())
+    reducing._order = order
+    looser = reducing.best
+    looser.level = level
+    log = []
+
+    def find_at(tighter, seed):
+        log.append((tighter, seed))
+        if tighter != found_at:
+            return False
+        reducing.best = Made([1])
+        reducing.best.level = tighter
+        return True
+
+    reducing._find_at = find_at
+    for name in ("_tighten", "_shrink", "_find_late_event"):
+        setattr(reducing, name, lambda name=name: log.append(name))
+    reducing.reduce(7)
+
+    tried = list(tighter_than(level))
+    if found_at is not None:
+        tried = tried[: tried.index(found_at) + 1]
+    found = ["_shrink"] if found_at is not None else []
+    assert log == [
+        "_tighten",
+        "_shrink",
+        *((each, 7) for each in tried),
+        *found,
+        "_tighten",
+        *["_find_late_event"] * late,
+    ]
+    assert reducing.likewise is (looser if likewise else None)
+
+
+class AsksByOrder:
+    """A program that fails where its clock is late, at any order but "fifo"."""
+
+    strict, is_patched = True, False
+    KINDS = {"fifo": [], "timing": ["late"], "io": ["late", "hold"], "tasks": ["late", "hold", "task"]}  # noqa: RUF012
+
+    def __init__(self):
+        self.made = []
+
+    def run(self, schedule, order):
+        choices = [Choice(schedule.choose(2, kind), 2, kind) for kind in self.KINDS[order]]
+        made = Made([choice.answer for choice in choices] or [0], fails=any(choices[:1]) and choices[0].answer == 1)
+        made.choices, made.order = choices, order
+        self.made.append(order)
+        return made
+
+
+def test_at_a_tighter_order_it_fails_without_what_only_looser_ones_ask():
+    program = AsksByOrder()
+    reducing = reduction_of(program)
+    reducing.best.order = "tasks"
+    reducing.best.choices = [Choice(1, 2, kind) for kind in ("hold", "late", "task")]
+    reducing._tighten()
+
+    assert program.made == ["fifo", "timing"]
+    assert (reducing.best.order, reducing.best.answers) == ("timing", [1])
+
+
+def test_how_far_it_has_come_is_shown():
+    shown = []
+    progress = types.SimpleNamespace(show_shrinking=lambda first, now: shown.append((first, now)), clear=lambda: None)
+    reduction.Reduction(Asks(), Made([1, 2, 0, 3]), progress=progress)._shrink()
+
+    assert shown
+    assert {first for first, _ in shown} == {3}
+    assert shown[-1] == (3, 1)
+
+
+def lost(main):
+    """Return a program, and a run of it that fails by a late clock, as one of any order may."""
+    program = Program(
+        main,
+        lateness=0.05,
+        replies=False,
+        chosen=None,
+        network=None,
+        strict=False,
+        allow=(),
+        options=None,
+        epoch=None,
+        number=None,
+    )
+    return program, next(
+        run for run in (program.run(Random(seed), "io") for seed in range(200)) if run.failed is not None
+    )
+
+
+def test_a_failure_is_looked_for_at_a_tighter_level():
+    made = []
+
+    async def main():
+        made.append(None)
+        balance = 0
+
+        async def deposit(after):
+            nonlocal balance
+            await asyncio.sleep(after)
+            seen = balance
+            await asyncio.sleep(0.01)
+            balance = seen + 1
+
+        await asyncio.gather(deposit(0.0), deposit(0.03))
+        assert balance == 2
+
+    progress = types.SimpleNamespace(show_shrinking=lambda first, now: None, clear=lambda: None)
+    program, outcome = lost(main)
+    for left, runs in ((0, 0), (1, 1)):
+        reducing = reduction.Reduction(program, outcome, progress=progress)
+        reducing._left = left
+        made.clear()
+        assert not reducing._find_at("timing", 1)
+        assert len(made) == runs
+        assert reducing.best is outcome
+    reducing._left = reduction.MOST_STEPS
+    assert reducing._find_at("timing", 1)
+    assert reducing.best is not outcome
+    assert reducing.best.order == "timing"
+    assert reducing.best.fails_like(outcome)
+    found = reducing.best
+    assert not reducing._find_at("fifo", 1)
+    assert reducing.best is found
+
+    same = reduction.again(program, outcome, found.answers, "timing")
+    assert same.order == "timing"
+    assert same.fails_like(outcome)
+    assert reduction.again(program, outcome, [], "timing") is None
 
 
 def test_an_executor_brings_the_same():

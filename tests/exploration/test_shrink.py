@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virtualloop._exploration.shrink import deviations
+from virtualloop._exploration.shrink import SHIFTS, deviations
 from virtualloop._exploration.shrink import shrink as improvements
 
 ANSWERS = st.lists(st.sampled_from([0, 0, 0, 1, 1, 2, 7]), max_size=40)
@@ -99,3 +99,47 @@ def test_a_deviation_goes_although_more_is_asked_without_it():
     assert start == [1, 1, 0, 0, 2]
 
     assert shrink(start, attempt, attempts=1000) == [0, 0, 0, 0, 0, 0, 0, 0, 2]
+
+
+def proposed(answers, groups=tuple):
+    """Return what is tried of answers where nothing fails any more."""
+    tried = []
+    list(improvements(answers, lambda candidates: (tried.append(each) for each in candidates), groups))
+    return tried
+
+
+def test_a_value_is_tried_less_by_all_by_a_half_and_so_on():
+    assert [tried[0] for tried in proposed([9]) if tried and tried[0]] == [1, 5, 7, 8]
+    assert [tried[0] for tried in proposed([2]) if tried and tried[0]] == [1]
+    assert [tried for tried in proposed([1]) if any(tried)] == []
+
+
+def test_the_largest_group_goes_first_and_none_that_is_one_or_all():
+    groups = [[0, 1], [2, 3, 4], [5], [0, 1, 2, 3, 4, 5]]
+    assert proposed([1] * 6, lambda: groups)[:2] == [[1, 1, 0, 0, 0, 1], [0, 0, 1, 1, 1, 1]]
+
+
+def test_a_deviation_goes_with_the_questions_behind_it_or_with_others_in_its_place():
+    answers = [3, 0, 0, 2]
+    tried = proposed(answers)
+
+    for shift in SHIFTS:
+        assert answers[shift:] in tried or not any(answers[shift:])
+        assert [0] * (shift + 1) + answers[1:] in tried
+
+
+def test_each_that_is_given_is_simpler_than_the_one_before_and_is_not_tried_again():
+    """Whatever comes of a candidate: here one that is as simple, which is none."""
+    tried = []
+
+    def attempts(candidates):
+        for candidate in candidates:
+            tried.append(candidate)
+            yield [0, 2, 2] if len(tried) < 9 else [0, 0, 2] if len(tried) == 9 else None
+
+    given = list(improvements([0, 2, 2], attempts))
+
+    assert given == [[0, 0, 2]]
+    assert tried.count([0, 0, 2]) <= 1
+    assert [0, 2, 2] not in tried
+    assert len(tried) == len(set(map(tuple, tried)))
