@@ -37,7 +37,7 @@ MAX_OWN_NAME = 40
 END_OF_SLEEP = "_set_result_unless_cancelled"
 
 #: How the names of callbacks begin that hand over what comes from a thread, asyncio's and this package's.
-THREADS = ("_chain_future.<locals>._set_state", "Threads.finished.<locals>", "Inbox.")
+THREADS = ("_chain_future.<locals>._set_state", "Jobs.finished.<locals>", "Inbox.")
 
 #: The kinds of events that are what a step did.
 DEEDS = frozenset({"send", "cancels", "wakes"})
