@@ -92,7 +92,7 @@ def test_the_clock_stands_meanwhile(order):
     assert run(main, 1, order=order, thread_patience=60) < 0.1
 
 
-def test_what_rings_again_and_again_comes_as_often_as_it_would():
+def test_what_rings_again_and_again_comes_no_less_often_than_it_would():
     async def main():
         rung = []
         with a_timer(rung.append, 0.02, 0.02):
@@ -100,7 +100,7 @@ def test_what_rings_again_and_again_comes_as_often_as_it_would():
                 await asyncio.sleep(0.05)
         return sum(rung)
 
-    assert run(main, thread_patience=60) == 12
+    assert run(main, thread_patience=60) >= 12  # more where the machine is slow: they ring in real time
 
 
 @pytest.mark.parametrize("seconds", [0.01, 3600])
