@@ -114,7 +114,7 @@ class Exploration:
             if self.lateness is not None:
                 limits.append(f"nothing more than {duration(span_in_ticks(self.lateness, argument='lateness'))} late")
             text += f" with {' and '.join(limits)}" if limits else ""
-            text += "; lateness= allows more" if self.is_alone else ""
+            text += "; what nothing else is near was on time, and lateness= allows more" if self.is_alone else ""
         if self.unreached:
             text += f"; no reply was later than {', '.join(self.unreached)}"
         return "\n".join([text, *(f"needs {need}" for need in self.needs)])
