@@ -101,6 +101,11 @@ def test_a_deviation_goes_although_more_is_asked_without_it():
     assert shrink(start, attempt, attempts=1000) == [0, 0, 0, 0, 0, 0, 0, 0, 2]
 
 
+def trimmed(answers):
+    """Return answers without the zeros at their end, which say nothing."""
+    return answers[: max(deviations(answers), default=-1) + 1]
+
+
 def proposed(answers, groups=tuple):
     """Return what is tried of answers where nothing fails any more."""
     tried = []
@@ -115,8 +120,17 @@ def test_a_value_is_tried_less_by_all_by_a_half_and_so_on():
 
 
 def test_the_largest_group_goes_first_and_none_that_is_one_or_all():
-    groups = [[0, 1], [2, 3, 4], [5], [0, 1, 2, 3, 4, 5]]
-    assert proposed([1] * 6, lambda: groups)[:2] == [[1, 1, 0, 0, 0, 1], [0, 0, 1, 1, 1, 1]]
+    groups = [[3, 4], [0, 1, 2], [5], [0, 1, 2, 3, 4, 5]]
+    assert proposed([1] * 6, lambda: groups)[:3] == [[0, 0, 0, 1, 1, 1], [1, 1, 1, 0, 0, 1], [0] * 6]
+
+
+@given(ANSWERS)
+def test_what_is_run_ahead_is_no_candidate_twice(answers):
+    ahead = []
+    list(improvements(answers, lambda candidates: iter(ahead.extend(candidates) or ())))
+
+    assert len(ahead) == len(set(map(tuple, map(trimmed, ahead))))
+    assert trimmed(answers) not in map(trimmed, ahead)
 
 
 def test_a_deviation_goes_with_the_questions_behind_it_or_with_others_in_its_place():
