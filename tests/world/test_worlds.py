@@ -1,5 +1,6 @@
 """Who belongs to a world, and that its clock moves only when nobody there can move by himself."""
 
+import _thread
 import asyncio
 import concurrent.futures
 import contextlib
@@ -402,6 +403,7 @@ def replaced():
 
 def test_starting_and_joining_threads_is_left_as_it_was():
     before = replaced()
+    others = _thread._count()
 
     async def main():
         alone = replaced()
@@ -409,7 +411,8 @@ def test_starting_and_joining_threads_is_left_as_it_was():
         return alone, replaced()
 
     alone, with_a_thread = run(main)
-    assert [there is was for there, was in zip(alone[:2], before[:2], strict=True)] == [True, True]
+    # Whom nobody has started nobody joins; a worker of pytest-xdist has a thread besides.
+    assert [there is was for there, was in zip(alone[:2], before[:2], strict=True)] == [True, not others]
     assert alone[2] != before[2]
     assert with_a_thread[1] is not before[1]
     assert replaced() == before
