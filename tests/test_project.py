@@ -174,6 +174,7 @@ LAYERS = [
     "_exploration.steps",
     "_exploration.control",
     "_exploration.run",
+    "_exploration.cases",
     "_exploration.survey",
     "_exploration.tree",
     "_exploration.late",

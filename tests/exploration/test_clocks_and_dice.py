@@ -269,7 +269,7 @@ class Receipts(unittest.TestCase):
     assert command(["explore", named, "--runs", "50"]) == 1
     printed = capsys.readouterr().err
     found = re.search(r"LookupError: (.*)", printed)[1]
-    token = re.search(r"replay='(v1\.[\w-]+)'", printed)[1]
+    token = re.search(r"python -m virtualloop replay (v1\.[\w-]+) ", printed)[1]
     assert f"LookupError: {found}" in output("virtualloop", "replay", token, named)
 
     for framework in (("pytest", "-q", "-p", "no:cacheprovider", "test_receipts.py"), ("unittest", "test_receipts")):

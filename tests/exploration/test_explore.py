@@ -671,23 +671,6 @@ def test_another_order_is_named_also_where_whole_steps_have_changed_places():
     assert advice.startswith("Both do the same in another order.")
 
 
-def test_that_unittest_sets_up_once_is_said_where_it_matters():
-    class TestQueue(unittest.IsolatedAsyncioTestCase):
-        async def asyncSetUp(self):
-            self.queue = asyncio.Queue()
-
-        @virtualloop.explored(runs=20)
-        async def test_put(self):
-            self.queue.put_nowait(1)
-            await asyncio.gather(asyncio.sleep(0.01), asyncio.sleep(0.02))
-            assert self.queue.qsize() == 1
-
-    result = unittest.TestResult()
-    TestQueue("test_put").run(result)
-    ((_, error),) = result.errors
-    assert "unittest runs setUp() and asyncSetUp() once for all runs: make in the test" in error
-
-
 def test_what_a_first_run_opens_for_the_others_is_no_difference():
     """As a library does that fills a cache, or connects, once."""
     cache = []

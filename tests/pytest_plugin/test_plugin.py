@@ -773,24 +773,34 @@ def test_without_the_plugin_fixtures_are_shared(session):
     assert passed.code == 0, passed.text
 
 
-def test_in_unittest_fixtures_are_unittest_s(session):
+def test_in_unittest_each_run_has_what_unittest_sets_up_and_all_have_what_pytest_does(session):
     passed = session("""
         import unittest
 
         class TestCase(unittest.TestCase):
+            @pytest.fixture(autouse=True)
+            def given(self, tmp_path):
+                LOG.append("given")
+                self.folder = tmp_path
+
             def setUp(self):
                 LOG.append("setUp")
 
             @virtualloop.explored(runs=10)
             async def test_it(self):
-                self.assertEqual(LOG.count("setUp"), 1)
+                LOG.append("run")
+                self.assertTrue(self.folder.is_dir())
                 await vary()
 
             def tearDown(self):
                 LOG.append("tearDown")
 
         def test_after():
-            assert LOG.count("tearDown") == 1
+            assert LOG.count("given") == 1
+            one = ["setUp", "run", "tearDown"]
+            _, *runs, _ = [what for what in LOG if what in one]  # within what unittest does around all of them
+            assert runs == one * (len(runs) // 3)
+            assert len(runs) > 3
     """)
 
     assert passed.code == 0, passed.text

@@ -19,6 +19,7 @@ from virtualloop._core.clock import span_in_ticks
 from virtualloop._errors import VirtualLoopError
 from virtualloop._exploration.budget import Budget, overridden
 from virtualloop._exploration.cancel import Cancel, predicate_of
+from virtualloop._exploration.cases import CaseStage, is_case
 from virtualloop._exploration.control import controlled
 from virtualloop._exploration.exploration import Exploration, Explorer, replay_run
 from virtualloop._exploration.failure import Failure, was_made_elsewhere
@@ -40,6 +41,7 @@ from virtualloop.schedules._replay import ReplayError
 from virtualloop.schedules._token import NUMBERS, decode
 
 if TYPE_CHECKING:
+    from virtualloop._exploration.run import RunLoop
     from virtualloop.network import Network
 
 __all__ = ["Exploration", "Failure", "explore", "explored"]
@@ -253,7 +255,7 @@ def explored(function: Any = None, /, **options: Any) -> Any:
 
     The keywords are those of `explore`, but for `check` and `executor`; `replay` is a list of tokens of runs that are
     always made first. Name and signature stay, so that fixtures, parameters and `self` arrive as before; each run gets
-    the same ones.
+    the same ones. A method of a `unittest.TestCase` is set up and torn down by each run, on an object of its own.
 
     What fails is kept in the folder `.virtualloop`, and made first the next time; after an edit, as far as it fits.
     The environment variable VIRTUALLOOP_KEEP names another folder; empty, nothing is kept. Where VIRTUALLOOP_REPLAY
@@ -300,6 +302,14 @@ class TestCall(functools.partial[Coroutine[Any, Any, Any]]):
         return Node.resolve, (node_of(self.func, self.args, self.keywords),)
 
 
+class CaseCall(TestCall):
+    """A call of an explored method of a test case of unittest's."""
+
+    def on(self, loop: RunLoop) -> CaseStage:
+        """Return what a run on `loop` consists of."""
+        return CaseStage(self, loop)
+
+
 class ExploredTest(NamedTuple):
     """What an explored test was made of; the test has it as an attribute."""
 
@@ -320,7 +330,8 @@ def _explored_test(
     @functools.wraps(function)
     def test(*args: _P.args, **kwargs: _P.kwargs) -> None:
         __tracebackhide__ = True  # as in explore()
-        exploration = explore_test(TestCall(function, *args, **kwargs), {**options, "replay": replay})
+        call = (CaseCall if args and is_case(args[0]) else TestCall)(function, *args, **kwargs)
+        exploration = explore_test(call, {**options, "replay": replay})
         if exploration is not None and exploration.failures:
             raise exploration.exception()
 

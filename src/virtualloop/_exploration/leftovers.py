@@ -23,11 +23,6 @@ __all__ = ["Leftovers"]
 
 _VALUES = frozenset({int, bool, float, complex, str, bytes, type(None)})
 _CONTAINERS = (dict, list, set, bytearray, deque)
-#: What nobody expects who comes from pytest, where what is set up is so for each run.
-_SET_UP_ONCE = (
-    " unittest runs setUp() and asyncSetUp() once for all runs: make in the test, by an async context manager, what a "
-    "run changes."
-)
 _CACHED = type(functools.cache(len))
 
 
@@ -41,8 +36,7 @@ class Leftovers:
     def in_words(self) -> str:
         """Return a sentence that names what has changed, or nothing."""
         changed = [where for where, state in _states(self._main) if self._before.get(where) != state]
-        said = f" What its runs have changed: {listed(changed)}." if changed else ""
-        return said + (_SET_UP_ONCE if _is_of_unittest(self._main) else "")
+        return f" What its runs have changed: {listed(changed)}." if changed else ""
 
 
 def _states(main: Any) -> Iterator[tuple[str, object]]:
@@ -62,11 +56,6 @@ def _states(main: Any) -> Iterator[tuple[str, object]]:
         for name, value in [*variables.items()]:
             if not name.startswith(("_", "@")) and not isinstance(value, ModuleType):
                 yield from _state(name, value, f" in {Path(file).name}")
-
-
-def _is_of_unittest(main: Any) -> bool:
-    unittest = sys.modules.get("unittest")
-    return unittest is not None and any(isinstance(each, unittest.TestCase) for each in arguments_of(main).values())
 
 
 def _modules(variables: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

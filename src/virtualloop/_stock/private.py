@@ -169,6 +169,12 @@ ATTRIBUTES = {
     "SelectorEventLoop": _owner(
         "self", _ensure_fd_no_transport="one of BORROWED: refuses a socket that a transport uses"
     ),
+    "TestCase": _owner(
+        "case",
+        _cleanups="doCleanups() of an async test case wants a loop of its own",
+        _asyncioRunner="IsolatedAsyncioTestCase.__del__() closes it",
+        _outcome="a test case that has none raises what fails in a subTest()",
+    ),
     "AbstractEventLoop": _owner("_loop", _timer_handle_cancelled="TimerHandle.cancel() calls it"),
     "Handle, TimerHandle": _owner(
         "handle",
