@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import subprocess
 from functools import wraps
-from types import SimpleNamespace
 from typing import Any
 
 from virtualloop._core.clock import Clock
@@ -59,27 +58,21 @@ def _note(child: int, *, ended: bool) -> None:
         loop.child_asked(child, ended=ended)
 
 
-class Before(SimpleNamespace):
-    """What stood in the places of ours; and whether ours are there, or behind what somebody has put in front."""
-
-    poll: Any = staticmethod(subprocess.Popen.poll)
-    waitpid: Any = staticmethod(os.waitpid)
-    polls_are_heard = waits_are_heard = False
-
-
-_before = Before()
+_stock_poll, _stock_waitpid = subprocess.Popen.poll, os.waitpid
+#: What stood in the places of ours, by name, while ours are there, or behind what somebody has put in front.
+_before: dict[str, Any] = {}
 
 
 def _poll(self: Any) -> Any:
     """Return how a child has ended, or None while it runs."""
-    returncode = _before.poll(self)
+    returncode = _before.get("poll", _stock_poll)(self)
     _note(self.pid, ended=returncode is not None)
     return returncode
 
 
 def _waitpid(pid: int, options: int, /) -> tuple[int, int]:
     """Wait for a child, or ask whether one has ended."""
-    found: tuple[int, int] = _before.waitpid(pid, options)
+    found: tuple[int, int] = _before.get("waitpid", _stock_waitpid)(pid, options)
     if pid > 0 and options:
         _note(pid, ended=found[0] != 0)
     return found
@@ -89,25 +82,28 @@ poll = wraps(subprocess.Popen.poll)(_poll)
 waitpid = wraps(os.waitpid)(_waitpid)
 
 
+# By their dictionaries: what Python learns of an attribute is wrong again a moment later, and to learn takes long.
+_of_popen: Any = vars(subprocess.Popen)
+_of_os: Any = vars(os)
+
+
 def _begin() -> None:
-    if not _before.polls_are_heard:
-        _before.poll, subprocess.Popen.poll = subprocess.Popen.poll, poll  # type: ignore[method-assign]  # see above
-        _before.polls_are_heard = True
-    if not _before.waits_are_heard:
-        _before.waitpid, os.waitpid = os.waitpid, waitpid
-        _before.waits_are_heard = True
+    if "poll" not in _before:
+        _before["poll"] = _of_popen["poll"]
+        setattr(subprocess.Popen, "poll", poll)  # noqa: B010  # see above
+    if "waitpid" not in _before:
+        _before["waitpid"] = _of_os["waitpid"]
+        _of_os["waitpid"] = waitpid
 
 
 def _end() -> None:
-    if subprocess.Popen.poll is poll:
-        subprocess.Popen.poll = _before.poll  # type: ignore[method-assign]  # as it was
-        _before.polls_are_heard = False
-    if os.waitpid is waitpid:
-        os.waitpid = _before.waitpid
-        _before.waits_are_heard = False
+    if _of_popen["poll"] is poll:
+        setattr(subprocess.Popen, "poll", _before.pop("poll"))  # noqa: B010  # see above
+    if _of_os["waitpid"] is waitpid:
+        _of_os["waitpid"] = _before.pop("waitpid")
 
 
 def watch() -> None:
     """Have the loops that run know, until the last of them stops, which children their programs ask."""
-    if not (_before.polls_are_heard and _before.waits_are_heard):
+    if len(_before) < 2:
         world.until_last_stops(_begin, _end)
