@@ -615,6 +615,7 @@ class Scheduler:
         """Many turns have passed and the clock stands: make time pass, or report; return the turns to go on from."""
         outside = self.outside
         assert outside is not None
+        outside.crowd()  # As in a jump: time is about to pass.
         if outside.stirs() and outside.collect(self._clock.tick, len(self.queue)):
             return 0
         if self._jumps != self._jumps_at_look:
