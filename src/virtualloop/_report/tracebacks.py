@@ -19,6 +19,9 @@ from virtualloop._report.frames import Frame, chain_of, is_machinery, name_of, o
 
 __all__ = ["at_definition", "name_of_foreign", "readers_only", "waiting_at", "without_internals"]
 
+#: In a traceback this has Python ask the frame's code for the line each time, which knows none then.
+NO_LINE = -1
+
 
 def waiting_at(task: Any) -> TracebackType | None:
     """Return a traceback that ends at the line where a task waits, or None where none of that is the reader's."""
@@ -81,7 +84,8 @@ def _filtered(traceback: TracebackType | None, keeps: Callable[[CodeType], bool]
     entries = []
     while traceback is not None:
         if keeps(traceback.tb_frame.f_code):
-            entries.append((traceback.tb_frame, traceback.tb_lasti, traceback.tb_lineno))
+            line: int | None = traceback.tb_lineno  # as in _line()
+            entries.append((traceback.tb_frame, traceback.tb_lasti, NO_LINE if line is None else line))
         traceback = traceback.tb_next
     return _made_of(entries)
 
