@@ -8,6 +8,7 @@ from pathlib import Path
 
 import virtualloop
 from virtualloop import VirtualLoop
+from virtualloop._exploration.program import Program
 from virtualloop._stock import sets
 from virtualloop._stock.tasks import FactoryTask, TaskOwner
 
@@ -126,3 +127,19 @@ class OracleLoop(TaskOwner, asyncio.SelectorEventLoop):
     def call_at(self, when, callback, *args, context=None):
         self._timers += 1
         return super().call_at(when + self._timers * 1e-9, callback, *args, context=context)
+
+
+def as_explored(main, *, replies=False):
+    """Return a program as an exploration has it, with all that explore() may be given left out."""
+    return Program(
+        main,
+        lateness=0.05,
+        replies=replies,
+        chosen=None,
+        network=None,
+        strict=False,
+        allow=(),
+        options=None,
+        epoch=None,
+        number=None,
+    )

@@ -3,24 +3,9 @@
 import pytest
 
 import virtualloop
+from helpers import as_explored
 from virtualloop._exploration.again import AsFarAsItFits, run_token
-from virtualloop._exploration.program import Program
 from virtualloop.schedules._choice import Choice
-
-
-def program(main):
-    return Program(
-        main,
-        lateness=0.05,
-        replies=False,
-        chosen=None,
-        network=None,
-        strict=False,
-        allow=(),
-        options=None,
-        epoch=None,
-        number=None,
-    )
 
 
 def asks(count, fails_at):
@@ -41,7 +26,7 @@ def token_of(main):
 @pytest.mark.parametrize(("count", "fails_at"), [(9, 4), (10, 5), (8, 3), (12, 7), (6, 1)])
 def test_a_deviation_is_found_some_questions_later_or_earlier(count, fails_at):
     """Where nothing tells a question that was added from those around it."""
-    again = run_token(program(asks(count, fails_at)), token_of(asks(9, 4)))
+    again = run_token(as_explored(asks(count, fails_at)), token_of(asks(9, 4)))
 
     assert again.outcome.failed is not None
     assert [position for position, answer in enumerate(again.outcome.answers) if answer] == [fails_at]
@@ -53,13 +38,13 @@ def test_a_deviation_is_found_some_questions_later_or_earlier(count, fails_at):
 
 
 def test_it_is_not_looked_for_where_only_the_run_itself_is_wanted():
-    again = run_token(program(asks(10, 5)), token_of(asks(9, 4)), fit=False)
+    again = run_token(as_explored(asks(10, 5)), token_of(asks(9, 4)), fit=False)
 
     assert (again.outcome.failed, again.runs) == (None, 1)
 
 
 def test_it_is_not_looked_for_far_away():
-    again = run_token(program(asks(30, 24)), token_of(asks(9, 4)))
+    again = run_token(as_explored(asks(30, 24)), token_of(asks(9, 4)))
 
     assert again.outcome.failed is None
     assert again.runs <= 1 + 8  # so many places

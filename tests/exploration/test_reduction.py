@@ -8,11 +8,11 @@ import types
 import pytest
 
 import virtualloop
+from helpers import as_explored
 from virtualloop import explore
 from virtualloop._core.lateness import HELD
 from virtualloop._exploration import reduction
 from virtualloop._exploration.levels import tighter_than
-from virtualloop._exploration.program import Program
 from virtualloop.schedules import Choice, Random, _token
 
 
@@ -225,18 +225,7 @@ def test_how_far_it_has_come_is_shown():
 
 def lost(main):
     """Return a program, and a run of it that fails by a late clock, as one of any order may."""
-    program = Program(
-        main,
-        lateness=0.05,
-        replies=False,
-        chosen=None,
-        network=None,
-        strict=False,
-        allow=(),
-        options=None,
-        epoch=None,
-        number=None,
-    )
+    program = as_explored(main)
     return program, next(
         run for run in (program.run(Random(seed), "io") for seed in range(200)) if run.failed is not None
     )

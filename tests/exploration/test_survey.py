@@ -4,24 +4,13 @@ import asyncio
 
 import pytest
 
+from helpers import as_explored
 from virtualloop._exploration.control import controlled
-from virtualloop._exploration.program import Program
 from virtualloop._exploration.search import Plan
 
 
 def surveyed(main):
-    program = Program(
-        main,
-        lateness=0.05,
-        replies=True,
-        chosen=None,
-        network=None,
-        strict=False,
-        allow=(),
-        options=None,
-        epoch=None,
-        number=None,
-    )
+    program = as_explored(main, replies=True)
     with controlled(patched=False):
         outcome, survey = program.survey(Plan("io", branch=()).make(), "io", states=False)
     return [choice.kind for choice in outcome.choices], survey
