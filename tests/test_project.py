@@ -191,6 +191,7 @@ LAYERS = [
     "_exploration.identity",
     "_exploration.jobs",
     "_exploration.leftovers",
+    "_exploration.sameness",
     "_exploration.failure",
     "_exploration.isolated",
     "_exploration.pool",

@@ -22,7 +22,7 @@ from virtualloop._exploration.cancel import Cancel, predicate_of
 from virtualloop._exploration.cases import CaseStage, is_case
 from virtualloop._exploration.control import controlled
 from virtualloop._exploration.exploration import Exploration, Explorer, replay_run
-from virtualloop._exploration.failure import Failure, was_made_elsewhere
+from virtualloop._exploration.failure import Failure
 from virtualloop._exploration.first import FirstRuns
 from virtualloop._exploration.jobs import Node, jobs, node_of
 from virtualloop._exploration.ledger import ledger
@@ -32,6 +32,7 @@ from virtualloop._exploration.mistakes import NO_EXECUTOR, loop_is_running, no_a
 from virtualloop._exploration.program import Program, Usual, function_of, name_of
 from virtualloop._exploration.requested import REPLAY_VARIABLE, requested_token
 from virtualloop._exploration.run import Main, reads_outside, take_outside
+from virtualloop._exploration.sameness import was_made_elsewhere
 from virtualloop._exploration.search import SEEDS_APART, Search
 from virtualloop._exploration.sometimes import never_true
 from virtualloop._loop.virtual import LATENESS
@@ -67,6 +68,10 @@ NEEDS = (
 )
 NEEDS_IN_SHORT = ", and fails where that is later, which says nothing about the program"
 READS_OUTSIDE = ": from a descriptor, a process or a named address. Its runs are the same only as far as that is."
+UNSTEADY = (
+    ". A race is found all the same, if less surely, and a replay may be another run. Keep the objects in a dict or a "
+    "list, and it is not."
+)
 NO_SUCH_TASK = ". Give the names of tasks or of their coroutine functions; virtualloop.Trace shows who there is."
 
 NEVER_TRUE = ". What the test is about may never happen in it: give it more runs, or have its fakes lead there."
@@ -128,8 +133,8 @@ def explore(
     to the loop's handler. A test that is skipped, or expected to fail, is not run again, and what a signal's handler
     raises ends the exploration. Raises TypeError or ValueError that names the
     argument, ReplayError for a token that does not fit (it needs the same `cancel`, `network` and `strict`),
-    VirtualLoopError for a program that is not the same in each run, and RuntimeError inside a running loop. Warns where
-    there is nothing to vary.
+    VirtualLoopError for a program that does something else in each run, and RuntimeError inside a running loop. Warns
+    where there is nothing to vary, and where the runs do the same in another order, as through a set of objects.
 
     Example:
 
@@ -207,6 +212,8 @@ def explore(
                     # Of one that reads from outside that is said below, and that it has no I/O would be wrong.
                     if search.nothing_varies and order is None and not reads_outside():
                         _warn(main, ' leaves nothing to vary at order "io"', NOTHING_VARIES)
+                    if exploration.unsteady:
+                        _warn(main, f" is not the same in each run: {exploration.unsteady}", UNSTEADY)
                     if exploration.never:
                         _warn(main, f": {never_true(exploration.never, exploration.runs)}", NEVER_TRUE)
                     if cancel is not None and not search.cancels:

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from virtualloop._core.clock import span_in_ticks
-from virtualloop._errors import VirtualLoopError
 from virtualloop._exploration.again import run_token, with_terms
 from virtualloop._exploration.budget import Budget, Deadline
-from virtualloop._exploration.failure import NONDETERMINISM, Failure, check_again, examine, make_again, seen_once, tell
+from virtualloop._exploration.failure import Failure, examine, make_again, seen_once, tell
 from virtualloop._exploration.first import FirstRuns
 from virtualloop._exploration.identity import identity_of
 from virtualloop._exploration.isolated import DIED, death
-from virtualloop._exploration.leftovers import Leftovers
 from virtualloop._exploration.levels import Level
 from virtualloop._exploration.outcome import Outcome
 from virtualloop._exploration.pool import outcomes
@@ -27,6 +25,7 @@ from virtualloop._exploration.program import Program
 from virtualloop._exploration.progress import Progress
 from virtualloop._exploration.replies import UNASKED, Reply, Timeout
 from virtualloop._exploration.run import reads_outside
+from virtualloop._exploration.sameness import ANOTHER_ORDER, Sameness
 from virtualloop._exploration.search import Plan, Search, next_round
 from virtualloop._exploration.sometimes import Tally, as_failure
 from virtualloop._exploration.verdict import is_fault
@@ -65,6 +64,7 @@ class Exploration:
             1 s (app.py:12)".
         unreached: the timeouts that no reply was late enough for, because of `lateness=`.
         lateness: how late an event could be, in seconds; None where none could, for want of events or at order "fifo".
+        unsteady: in what its runs differ though their schedule is the same, in words; empty where they do not.
     """
 
     runs: int
@@ -80,6 +80,7 @@ class Exploration:
     needs: tuple[str, ...] = ()
     unreached: tuple[str, ...] = ()
     lateness: float | None = None
+    unsteady: str = ""
 
     @property
     def is_alone(self) -> bool:
@@ -117,7 +118,8 @@ class Exploration:
             text += "; what nothing else is near was on time, and lateness= allows more" if self.is_alone else ""
         if self.unreached:
             text += f"; no reply was later than {', '.join(self.unreached)}"
-        return "\n".join([text, *(f"needs {need}" for need in self.needs)])
+        unsteady = [f"not the same in each run: {self.unsteady}"] if self.unsteady else []
+        return "\n".join([text, *(f"needs {need}" for need in self.needs), *unsteady])
 
 
 class Explorer:
@@ -150,7 +152,7 @@ class Explorer:
         self._failures: dict[Any, Failure] = {}
         self._deadline = Deadline(budget.seconds)
         self._progress = Progress(sys.stderr, budget.runs)
-        self._leftovers = Leftovers(program.main)
+        self._sameness = Sameness(program)
 
     def explore(self, first: FirstRuns | None = None) -> Exploration:
         """Make the first runs, then those of the search, up to the first that fails, or all."""
@@ -158,12 +160,6 @@ class Explorer:
             ended_by = self._make_first(first) if first is not None else None
             if ended_by is None:
                 ended_by = self._make_runs()
-        except ReplayError as exc:
-            if not reads_outside():
-                why = f"{NONDETERMINISM}: {exc}{self._leftovers.in_words()}"
-                raise VirtualLoopError(f"the program is not the same in each run: {why}") from None
-            # Its runs are the same only as far as the outside is; what can be had is what was made.
-            ended_by = "outside"
         except KeyboardInterrupt as exc:
             if self._count:
                 made = f"{counted(self._count, 'run')} of {self._budget.runs}"
@@ -175,14 +171,16 @@ class Explorer:
         failures = tuple(self._failures.values())
         if first is not None:
             first.keep(failures)
+        unsteady = self._sameness.has_another_order
+        ends_before = ended_by in ("failure", "outside")
         never = () if failures else self._tally.never
         if never and self._program.strict:
             failures = (as_failure(self._program, never, self._count, self._budget.seed),)
         return Exploration(
             self._count,
             len(self._digests),
-            exhausted=self._search.exhausted and ended_by not in ("failure", "outside"),
-            bound=self._search.bound if ended_by not in ("failure", "outside") else None,
+            exhausted=self._search.exhausted and not ends_before and not unsteady,
+            bound=None if ends_before or unsteady else self._search.bound,
             failure=failures[0] if failures else None,
             never=never,
             failures=failures,
@@ -192,6 +190,7 @@ class Explorer:
             needs=tuple(self._needs),
             unreached=tuple(self._unreached),
             lateness=self._program.lateness if self._search.has_events and self._search.order != "fifo" else None,
+            unsteady=ANOTHER_ORDER if unsteady else "",
         )
 
     def _make_first(self, first: FirstRuns) -> EndedBy | None:
@@ -221,6 +220,12 @@ class Explorer:
             seen: list[Outcome] = []
             made = outcomes(self._program, plans, self._executor, goes_on=self._every_failure)
             for plan, each in zip(plans, made, strict=False):
+                if each.misfit is not None:
+                    if reads_outside():
+                        # Its runs are the same only as far as the outside is; what can be had is what was made.
+                        made.close()
+                        return "outside"
+                    self._sameness.differs(plan, "the program is not the same in each run", f": {each.misfit}")
                 outcome = self._survey(plan, each) if is_first and each.failed is None else each
                 self._take(outcome)
                 if outcome.failed is not None and self._fails(plan, outcome, is_first=is_first):
@@ -236,7 +241,7 @@ class Explorer:
     def _survey(self, plan: Plan, outcome: Outcome) -> Outcome:
         """Make the plain run once more, and tell the search what there is in it."""
         search = self._search
-        outcome, survey = check_again(self._program, plan, outcome, self._leftovers, states=search.fits(outcome))
+        outcome, survey = self._sameness.check_again(plan, outcome, states=search.fits(outcome))
         search.has_events = survey.has_events()
         search.near_cancellations = survey.near_cancellations()
         replies = survey.replies(span_in_ticks(self._program.lateness, argument="lateness"))
@@ -270,9 +275,9 @@ class Explorer:
             # There is nothing more to find out without killing this process as well.
             self._failures[DIED] = death(program, outcome, self._budget.seed, self._count)
             return False
-        again = make_again(program, plan, outcome)
+        again = make_again(program, plan, outcome, self._sameness)
         if isinstance(again, str):
-            self._failures[outcome.signature] = seen_once(outcome, self._budget.seed, again, self._leftovers)
+            self._failures[outcome.signature] = seen_once(outcome, self._budget.seed, again, self._sameness)
             return not self._every_failure
         needed = _needed(program, again, late)
         if needed is not None:
@@ -294,7 +299,7 @@ class Explorer:
             plain=plain,
             progress=self._progress,
             executor=self._executor,
-            leftovers=self._leftovers,
+            sameness=self._sameness,
         )
         return failure
 

@@ -1,72 +1,43 @@
 """What is made of a run that failed: it is made again, tightened, made small, and told.
 
 Owns these steps and their result, the public class. How a run is made small is the business of `reduction`, what is
-said about it that of `story`. A run that is another one when it is made again cannot be made small; it is told as it
-was seen, once.
+said about it that of `story`, and in what runs of one schedule differ that of `sameness`. A run that is another one
+when it is made again cannot be made small; it is told as it was seen, once. Where only an order differs, some of its
+runs fail again, and one of these is told.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import os
-import re
-from collections import Counter
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
 from virtualloop._core.clock import span_in_ticks
-from virtualloop._core.shown import without_addresses
 from virtualloop._errors import VirtualLoopError
+from virtualloop._exploration.again import AsFarAsItFits
 from virtualloop._exploration.files import REPORT_VARIABLE, write
 from virtualloop._exploration.identity import identity_of
-from virtualloop._exploration.leftovers import Leftovers
 from virtualloop._exploration.levels import Level
 from virtualloop._exploration.outcome import Outcome
 from virtualloop._exploration.program import Program, name_of
 from virtualloop._exploration.progress import Progress
 from virtualloop._exploration.reduction import Reduction, again
-from virtualloop._exploration.run import add_note, reads_outside
+from virtualloop._exploration.run import add_note
+from virtualloop._exploration.sameness import Sameness, made_elsewhere, was_made_elsewhere
 from virtualloop._exploration.search import Plan
 from virtualloop._exploration.shrink import deviations
 from virtualloop._exploration.story import Story, deviated, in_lines
-from virtualloop._exploration.survey import Survey
 from virtualloop._loop.explaining import meant_a_real_server
 from virtualloop._report.text import in_words
-from virtualloop._report.tracebacks import name_of_foreign, readers_only
 from virtualloop.schedules import _token
-from virtualloop.schedules._replay import LenientReplay, Replay, ReplayError
+from virtualloop.schedules._replay import LenientReplay
 from virtualloop.trace import Trace
 
-__all__ = [
-    "NONDETERMINISM",
-    "Failure",
-    "check_again",
-    "examine",
-    "make_again",
-    "seen_once",
-    "tell",
-    "token_of",
-    "was_made_elsewhere",
-]
+__all__ = ["Failure", "examine", "make_again", "seen_once", "tell", "token_of"]
 
-#: Why a run may differ from one with the same schedule, in words.
-NONDETERMINISM = (
-    "it depends on something besides its schedule, such as the real time, the order of a set, an object's address, or "
-    "what an earlier run has left behind (a module's global, a cache, a file, a fixture)"
-)
-#: So many more runs are traced at most to see where they part: a set of two has the same order in every other run.
-MOST_TRACED = 12
-_ANOTHER_ORDER = (
-    "Both do the same in another order. If that is the order of a set of objects, which is that of their addresses, "
-    "keep them in a dict or a list."
-)
-#: What asyncio says of a lock or a queue, or of a task or a future, that is used on a second loop.
-_OTHER_LOOPS = ("is bound to a different event loop", "attached to a different loop")
-MADE_ELSEWHERE = (
-    "that was made on another loop, in a fixture, at module level or by an earlier run, and each run has a loop of its "
-    "own: make it in the test"
-)
+#: How often a run is made again of a program whose runs differ in their order, to see how often that one fails.
+MOST_AGAIN = 12
 
 
 @dataclass(frozen=True)
@@ -89,64 +60,26 @@ class Failure:
     report: str
 
 
-def check_again(
-    program: Program, plan: Plan, first: Outcome, leftovers: Leftovers, *, states: bool
-) -> tuple[Outcome, Survey]:
-    """Make the plain run once more, and survey it. Raises VirtualLoopError if it is another one now, or fails."""
-    second, survey = program.survey(plan.make(), plan.order, states=states)
-    if second.exception is not None:
-        what = without_addresses(in_words(second.exception).partition("\n")[0])
-        why = _why_it_differs(second, leftovers)
-        error = VirtualLoopError(f"the first run passed, and the same run, made again, fails with {what}: {why}")
-        # It says all there is to say, at the same line.
-        raise error.with_traceback(readers_only(second.exception.__traceback__)) from None
-    # A program that reads from outside is the same only as far as that is, and the exploration says so.
-    differs = second.choices != first.choices
-    if not differs and second.digest != first.digest:
-        # The first one may have filled a cache, or opened what stays open.
-        third, _ = program.survey(plan.make(), plan.order, states=False)
-        differs = third.digest != second.digest
-    if differs and not reads_outside():
-        raise VirtualLoopError(
-            f"the first run, made again, is another one: {NONDETERMINISM}.{leftovers.in_words()}"
-            f"{_where_it_differs(program, plan)}"
-        )
-    return second, survey
+def make_again(program: Program, plan: Plan, seen: Outcome, sameness: Sameness) -> Outcome | str:
+    """Make a failed run again, to know what it was asked; return in words what differs if it is another one now.
 
-
-def _where_it_differs(program: Program, plan: Plan) -> str:
-    """Return at which lines two runs of one schedule part, as far as a few more runs show it."""
-    first = _lines_of(program, plan)
-    for _ in range(MOST_TRACED):
-        second = _lines_of(program, plan)
-        for one, other in zip_longest(first, second, fillvalue="(it is over)"):
-            if one != other:
-                same = _words_of(one) == _words_of(other) or (one in second and other in first)
-                advice = f"\n{_ANOTHER_ORDER}" if same else ""
-                return f"\nThe same run, made twice, parts here:\n{one}\n{other}{advice}"
-    return ""
-
-
-def _lines_of(program: Program, plan: Plan) -> list[str]:
-    trace = Trace()
-    program.run(plan.make(), plan.order, trace=trace)
-    return trace.lines()
-
-
-def _words_of(line: str) -> Counter[str]:
-    return Counter(re.findall(r"[\w-]+", line))
-
-
-def make_again(program: Program, plan: Plan, seen: Outcome) -> Outcome | str:
-    """Make a failed run again, to know what it was asked; return in words what differs if it is another one now."""
-    try:
-        made = program.run(plan.make(), plan.order)
-    except ReplayError as exc:
-        return f"made again, it is another run: {exc}"
-    if made.fails_like(seen):
-        return made
-    how = "passes" if made.failed is None else f"fails with {made.failed}"
-    return f"made again, the same run {how}"
+    Where only an order differs from run to run, it has a few more attempts.
+    """
+    what = ""
+    for attempt in range(MOST_AGAIN):
+        schedule = plan.make()
+        made = program.run(schedule, plan.order)
+        misfit = getattr(schedule, "misfit", None)
+        if made.fails_like(seen) and (misfit is None or sameness.has_another_order):
+            return made
+        if misfit is not None:
+            what = what or f"made again, it is another run: {misfit}"
+        else:
+            how = "passes" if made.failed is None else f"fails with {made.failed}"
+            what = what or f"made again, the same run {how}"
+        if attempt == 0 and not sameness.is_in_order_alone(plan):
+            break
+    return what
 
 
 def examine(
@@ -158,39 +91,30 @@ def examine(
     plain: Program | None,
     progress: Progress,
     executor: concurrent.futures.Executor | None,
-    leftovers: Leftovers,
+    sameness: Sameness,
 ) -> Failure:
     """Label a failure, make it small, and tell it. `plain` is the program of the plain run, where that has passed."""
-    if plain is not None and again(plain, outcome, [], outcome.order) is not None:
-        what = "the first run, made again, now fails as well, though it passed before"
-        return seen_once(outcome, seed, what, leftovers)
+    if plain is not None:
+        # Where its order is another one each time, that alone may bring it about; but not each time.
+        attempts = MOST_AGAIN if sameness.has_another_order else 1
+        if all(again(plain, outcome, [], outcome.order) is not None for _ in range(attempts)):
+            what = "the first run, made again, now fails as well, though it passed before"
+            return seen_once(outcome, seed, what, sameness)
     if not shrink:
-        return tell(program, outcome, seed)
+        return tell(program, outcome, seed, sameness=sameness)
     reduction = Reduction(program, outcome, progress=progress, executor=executor)
-    return tell(program, reduction.reduce(seed), seed, likewise=reduction.likewise)
+    return tell(program, reduction.reduce(seed), seed, likewise=reduction.likewise, sameness=sameness)
 
 
-def seen_once(seen: Outcome, seed: int, what: str, leftovers: Leftovers) -> Failure:
+def seen_once(seen: Outcome, seed: int, what: str, sameness: Sameness) -> Failure:
     """Tell of a failure that cannot be made again, and what differs."""
     exception = seen.exception
     if exception is None:  # it was seen in another process
         exception = VirtualLoopError(f"a run failed with {seen.failed}")
-    why = f"The program is not the same in each run: {_why_it_differs(seen, leftovers)}"
+    why = f"The program is not the same in each run: {sameness.why(seen)}"
     report = "\n".join(in_lines(f"virtualloop: seen once (order {seen.level!r}): {what}.", why))
     add_note(exception, report)
     return Failure(exception, seed, seen.level, "", report)
-
-
-def _why_it_differs(outcome: Outcome, leftovers: Leftovers) -> str:
-    if _says_so(outcome.failed or ""):
-        return f"{made_elsewhere(outcome.exception)}."
-    return f"{NONDETERMINISM}.{leftovers.in_words()}"
-
-
-def made_elsewhere(exc: BaseException | None) -> str:
-    """Return what to say of an exception by which something is used on a loop that is not its own."""
-    name = None if exc is None else name_of_foreign(exc)
-    return f"it uses {name or 'something'} {MADE_ELSEWHERE}"
 
 
 def _advice(failure: BaseException) -> str:
@@ -202,15 +126,6 @@ def _advice(failure: BaseException) -> str:
             "explored(network=Network(outside=[...])), or for a whole suite in pytest's ini file, as explore_outside"
         )
     return ""
-
-
-def was_made_elsewhere(exc: BaseException) -> bool:
-    """Return whether an exception says that something is used on a loop that is not its own."""
-    return isinstance(exc, RuntimeError) and _says_so(str(exc))
-
-
-def _says_so(text: str) -> bool:
-    return any(words in text for words in _OTHER_LOOPS)
 
 
 def token_of(program: Program, outcome: Outcome) -> str:
@@ -229,16 +144,34 @@ def token_of(program: Program, outcome: Outcome) -> str:
     )
 
 
-def tell(program: Program, outcome: Outcome, seed: int, *, likewise: Outcome | None = None) -> Failure:
+def tell(
+    program: Program,
+    outcome: Outcome,
+    seed: int,
+    *,
+    likewise: Outcome | None = None,
+    sameness: Sameness | None = None,
+) -> Failure:
     """Put the story into the notes of the exception; the run is made once more if it has no trace.
 
     `likewise` is another run that fails in the same way, if one is known whose cause may be the likelier one.
+    `sameness` says whether each run is the same; without it, the run has a trace.
     """
-    token = token_of(program, outcome)
-    told = outcome
+    told, unsteady = outcome, ""
     if outcome.trace is None:
-        told = program.run(Replay(outcome.choices), outcome.order, trace=Trace())
+        assert sameness is not None
+        told, times = _made_with_a_trace(program, outcome, sameness)
+        if told.trace is None:
+            what = f"made again {MOST_AGAIN} times, the same run does not fail in this way"
+            return seen_once(outcome, seed, what, sameness)
+        if times:
+            unsteady = (
+                f"The program is not the same in each run: {sameness.why(told)} Of {MOST_AGAIN} runs of this one, "
+                f"{times} failed like this: a replay may pass, or not fit. Make it several times, or keep the objects "
+                "in a dict or a list."
+            )
     assert told.trace is not None
+    token = token_of(program, told)
     folder = os.environ.get(REPORT_VARIABLE)
     failure = told.exception if told.exception is not None else outcome.exception
     assert failure is not None
@@ -255,6 +188,7 @@ def tell(program: Program, outcome: Outcome, seed: int, *, likewise: Outcome | N
         tasks=told.tasks,
         likewise="" if likewise is None else _cause(program, likewise),
         advice=_advice(failure),
+        unsteady=unsteady,
     )
     report = story.tell()
     if folder:
@@ -269,9 +203,25 @@ def tell(program: Program, outcome: Outcome, seed: int, *, likewise: Outcome | N
     return Failure(failure, seed, outcome.level, token, report)
 
 
+def _made_with_a_trace(program: Program, outcome: Outcome, sameness: Sameness) -> tuple[Outcome, int]:
+    """Make a failed run again, with a trace; return it, or what was given if none fails like it.
+
+    Where its order is another one each time, it is made several times; return also how often it failed, else 0.
+    """
+    told, times = outcome, 0
+    for attempt in range(MOST_AGAIN):
+        made = program.run(AsFarAsItFits(outcome.choices), outcome.order, trace=Trace())
+        if made.fails_like(outcome):
+            if attempt == 0 and not sameness.has_another_order:
+                return made, 0
+            told = made if told is outcome else told
+            times += 1
+    return told, times
+
+
 def _cause(program: Program, outcome: Outcome) -> str:
     """Return in words what a run fails by."""
-    told = program.run(Replay(outcome.choices), outcome.order, trace=Trace())
+    told = program.run(AsFarAsItFits(outcome.choices), outcome.order, trace=Trace())
     assert told.trace is not None
     return f"if {' and '.join(told.exceeded)}" if told.exceeded else f"where {deviated(told.trace)}"
 

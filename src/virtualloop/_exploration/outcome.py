@@ -58,6 +58,8 @@ class Outcome:
     #: And by how many ticks what arrived next came after the late one.
     follows: Sequence[int] = ()
     tasks: str = ""
+    #: Where it was to deviate at a question that it was not asked, in words: then it is another run than was planned.
+    misfit: str | None = None
 
     @property
     def answers(self) -> list[int]:

@@ -22,7 +22,7 @@ from virtualloop._exploration.search import Plan
 from virtualloop._exploration.steps import StateLog, StepLog, WithholdingLog
 from virtualloop._exploration.survey import Survey, SurveyingLoop
 from virtualloop.schedules._choice import Choice, Schedule
-from virtualloop.schedules._replay import DeviationLog, LenientReplay, Recording
+from virtualloop.schedules._replay import Deviating, DeviationLog, LenientReplay, Recording
 from virtualloop.schedules._token import NUMBERS
 from virtualloop.trace import Trace
 
@@ -83,6 +83,11 @@ class Program:
     def make(self, plan: Plan) -> Outcome:
         """Make a planned run; keep what it was asked only where the search has to know."""
         schedule = plan.make()
+        outcome = self._made(plan, schedule)
+        misfit = schedule.misfit if type(schedule) is Deviating else None
+        return outcome if misfit is None else replace(outcome, misfit=misfit)
+
+    def _made(self, plan: Plan, schedule: Schedule) -> Outcome:
         if plan.late is not None and plan.late.shows:
             outcome, survey = self.survey(schedule, plan.order, states=False)
             replies = survey.replies(span_in_ticks(self.lateness, argument="lateness"))

@@ -173,7 +173,10 @@ class Reduction:
                 made = self._program.make(plan)
                 self._paid(made, made.steps)
                 if made.fails_like(self.best):
-                    self.best = self._program.run(plan.make(), plan.order)
+                    kept = self._program.run(plan.make(), plan.order)
+                    if not kept.fails_like(self.best):  # The order of a set was another one.
+                        return False
+                    self.best = kept
                     return True
                 seen.append(made)
             plans = next_round(rounds, seen)

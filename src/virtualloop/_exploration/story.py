@@ -63,6 +63,8 @@ class Story(NamedTuple):
     tasks: str
     #: The line that replays it, where the program knows one.
     command: str | None = None
+    #: What to say where a replay may be another run, in sentences.
+    unsteady: str = ""
 
     def tell(self) -> str:
         """Return the story, line by line; the last one is the command that replays it."""
@@ -74,7 +76,13 @@ class Story(NamedTuple):
         head = [claim, f"  {condition}"] if condition else [claim]
         head[-1] += ":" if telling else "."
         how = f"  {deviated(self.trace)}." if telling else ""
-        paragraphs = [*head, how, f"  Likewise {self.likewise}." if self.likewise else "", f"  {advice}"]
+        paragraphs = [
+            *head,
+            how,
+            f"  Likewise {self.likewise}." if self.likewise else "",
+            f"  {advice}",
+            f"  {self.unsteady}",
+        ]
         lines = in_lines(*paragraphs)
         tasks = [_in_line(line, width) for line in self.tasks.replace(f'"{Path.cwd()}{os.sep}', '"').splitlines()]
         room = MAX_LINES - len(lines) - 1
