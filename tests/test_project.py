@@ -208,6 +208,7 @@ LAYERS = [
     "pytest_plugin._summary",
     "pytest_plugin._host",
     "pytest_plugin._items",
+    "pytest_plugin._cases",
     "pytest_plugin._choice",
     "pytest_plugin",
     "__init__",

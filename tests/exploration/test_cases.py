@@ -182,11 +182,27 @@ def test_what_fails_in_a_sub_test_fails_the_run():
     class TestParts(unittest.IsolatedAsyncioTestCase):
         @virtualloop.explored(runs=RUNS)
         async def test(self):
-            with self.subTest("a part"):
+            with self.subTest("a part", number=3):
                 raise ValueError("in a part")
 
     ((_, text),) = run(TestParts).errors
     assert "virtualloop: stock asyncio can do this, in its own order" in text
+    assert "That was in subTest [a part] (number=3)\n" in text
+
+
+def test_a_part_that_is_skipped_is_all_that_is_skipped():
+    class TestParts(unittest.IsolatedAsyncioTestCase):
+        @virtualloop.explored(runs=RUNS)
+        async def test(self):
+            with self.subTest():
+                self.skipTest("not this one")
+            with self.subTest():
+                raise ValueError("in another part")
+
+    result = run(TestParts)
+    ((_, text),) = result.errors
+    assert "That was in subTest (<subtest>)\n" in text
+    assert result.skipped == []
 
 
 def test_a_run_that_skips_skips_the_test():

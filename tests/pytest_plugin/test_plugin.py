@@ -798,12 +798,193 @@ def test_in_unittest_each_run_has_what_unittest_sets_up_and_all_have_what_pytest
         def test_after():
             assert LOG.count("given") == 1
             one = ["setUp", "run", "tearDown"]
-            _, *runs, _ = [what for what in LOG if what in one]  # within what unittest does around all of them
+            runs = [what for what in LOG if what in one]
             assert runs == one * (len(runs) // 3)
             assert len(runs) > 3
     """)
 
     assert passed.code == 0, passed.text
+
+
+OF_UNITTEST = """
+    import unittest
+
+    class TestIt(unittest.IsolatedAsyncioTestCase):
+        def setUp(self):
+            LOG.append("setUp")
+            print("made for this run")
+
+        async def asyncSetUp(self):
+            self.queue = asyncio.Queue()
+            self.addAsyncCleanup(self.clean_up)
+            await asyncio.sleep(0.01)
+
+        async def clean_up(self):
+            LOG.append("cleanup")
+
+        def tearDown(self):
+            LOG.append("tearDown")
+
+        async def test_race(self):
+            self.queue.put_nowait(1)
+            await race()
+
+        async def test_right(self):
+            self.queue.put_nowait(1)
+            await vary()
+            assert self.queue.qsize() == 1
+
+        async def test_parts(self):
+            for number in range(3):
+                with self.subTest("part", number=number):
+                    if number == 1:
+                        self.skipTest("not this one")
+                    await (race() if number == 2 else vary())
+
+        @unittest.skip("not today")
+        async def test_skipped(self):
+            raise OSError
+
+        async def test_skips(self):
+            await vary()
+            self.skipTest("at its end")
+
+        @unittest.expectedFailure
+        async def test_expected(self):
+            await race()
+
+        def test_plain(self):
+            assert not asyncio._get_running_loop()
+
+    @unittest.skip("not at all")
+    class TestSkipped(unittest.IsolatedAsyncioTestCase):
+        async def test_it(self):
+            raise OSError
+
+    def test_after():
+        one = ["setUp", "tearDown", "cleanup"]
+        skipped, each = LOG.count("setUp"), [what for what in LOG if what in one]
+        assert each == one * (len(each) // 3)
+        assert len(each) > 30
+"""
+
+
+@pytest.mark.parametrize("options", [["--explore=50"], ["-oexplore=50"], ["--explore=50", "-nauto", "-pxdist"]])
+def test_async_tests_of_unittest_are_explored_as_they_stand(session, options):
+    failed = session(OF_UNITTEST, "-rA", *options)
+
+    assert failed.code == 1
+    told = re.findall(r"^(PASSED|FAILED|SKIPPED|XFAIL) (?:\[1\] )?(\S+)", failed.text, re.MULTILINE)
+    names = {name.rpartition("::")[2]: outcome for outcome, name in told if outcome != "SKIPPED"}
+    expected = {"test_race": "FAILED", "test_parts": "FAILED", "test_expected": "XFAIL", "test_plain": "PASSED"}
+    assert names == {**expected, "test_right": "PASSED", "test_after": names["test_after"]}
+    if "-nauto" not in options:
+        assert names["test_after"] == "PASSED", failed.text
+    assert sorted(re.findall("not today|at its end|not at all", failed.text)) == [
+        "at its end",
+        "not at all",
+        "not today",
+    ]
+    assert "That was in subTest [part] (number=2)" in failed.text
+    assert "order 'timing'" in failed.text
+    _, _, shown = failed.text.partition(" TestIt.test_race _")
+    printed = shown.partition("Captured stdout call")[2].partition("___")[0].partition("===")[0]
+    assert printed.count("made for this run") == 1
+
+
+def test_without_being_asked_async_tests_of_unittest_are_left_alone(session):
+    text = session(OF_UNITTEST, "--deselect=test_it.py::test_after").text
+
+    assert "4 passed, 3 skipped, 1 xfailed" in text or "unexpected success" in text.lower(), text
+    assert "virtualloop" not in text
+
+
+@pytest.mark.parametrize("marked", ["", "@virtualloop.explored(runs=50)", "@pytest.mark.explored(runs=50)"])
+def test_a_failure_of_a_test_of_unittest_is_replayed(session, marked):
+    code = OF_UNITTEST.replace(
+        "async def test_race", f"{marked}\n        async def test_race" if marked else "async def test_race"
+    )
+    options = ["-k", "TestIt and test_race"]
+    failed = session(code, *options, *([] if marked else ["--explore=50"]), VIRTUALLOOP_KEEP="")
+    (token,) = re.findall(r"VIRTUALLOOP_REPLAY=(\S+)", failed.text)
+
+    for again in (
+        session(code, *options, VIRTUALLOOP_REPLAY=token, VIRTUALLOOP_KEEP=""),
+        session(code, *options, f"--explore-replay={token}", VIRTUALLOOP_KEEP=""),
+    ):
+        assert "1 replayed run that fails" in again.text
+        assert "1 failed" in again.text
+
+
+def test_a_decorator_above_explored_is_called_once_around_all_runs(session):
+    text = session(
+        """
+        import functools
+        import os
+        import unittest
+        import unittest.mock
+        from hypothesis import given, settings, strategies
+
+        class TestIt(unittest.IsolatedAsyncioTestCase):
+            @unittest.mock.patch("os.getcwd", return_value="somewhere")
+            @virtualloop.explored(runs=10)
+            async def test_explored(self, getcwd):
+                await vary()
+                assert os.getcwd() == "somewhere"
+
+            @unittest.mock.patch("os.getcwd", return_value="somewhere")
+            async def test_as_it_stands(self, getcwd):
+                await vary()
+                assert os.getcwd() == "somewhere"
+
+            @settings(max_examples=3)
+            @given(strategies.integers())
+            @virtualloop.explored(runs=10)
+            async def test_given(self, number):
+                await vary()
+                assert isinstance(number, int)
+
+        calls = []
+
+        def counted(function):
+            @functools.wraps(function)
+            def wrapper(*args, **kwargs):
+                calls.append(function)
+                return function(*args, **kwargs)
+            return wrapper
+
+        @counted
+        @unittest.mock.patch("os.getcwd", return_value="somewhere")
+        @virtualloop.explored(runs=10)
+        async def test_function(getcwd):
+            await vary()
+            assert os.getcwd() == "somewhere"
+            assert len(calls) == 1
+        """,
+        "--explore=10",
+    ).text
+
+    assert "4 passed" in text, text
+
+
+def test_of_unittest_s_tests_only_those_of_asyncio_are_explored(session):
+    text = session(
+        """
+        import unittest
+
+        class Other(unittest.TestCase):
+            def __call__(self, result=None):  # as Django's
+                self.test_it = lambda: asyncio.run(type(self).test_it(self))
+                return super().__call__(result)
+
+            async def test_it(self):
+                await race()
+        """,
+        "--explore=50",
+    ).text
+
+    assert "1 passed" in text
+    assert "exploration" not in text
 
 
 AS_ANYIO_HAS_IT = """

@@ -14,16 +14,20 @@ import contextvars
 import copy
 import inspect
 import sys
-from collections.abc import Callable
+import unittest
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from virtualloop._exploration.run import RunLoop
 
 if TYPE_CHECKING:
     import functools
-    import unittest
 
 __all__ = ["CaseStage", "is_case"]
+
+#: What is said of an error in one part of a test.
+IN_PART = "That was in subTest"
 
 
 def is_case(value: object) -> bool:
@@ -44,6 +48,7 @@ class CaseStage:
         case: Any = copy.copy(call.args[0])
         case._cleanups = []
         case._outcome = None  # so that what fails in a subTest() is raised, and the run has failed
+        case.subTest = _sub_test
         case._asyncioRunner = None  # which an async test case closes when it is gone
         self._case: unittest.TestCase = case
 
@@ -89,3 +94,17 @@ class CaseStage:
         method = getattr(self._case, name, None)
         if method is not None and method.__func__.__module__ != "unittest.async_case":
             self._run(method)
+
+
+@contextmanager
+def _sub_test(msg: object = "", **parameters: object) -> Iterator[None]:
+    """Stand in for subTest(): what fails in a part ends the run, and says which part; one that is skipped does not."""
+    try:
+        yield
+    except unittest.SkipTest:
+        return
+    except Exception as exc:
+        part = [f"[{msg}]"] if msg != "" else []
+        part += [f"({', '.join(f'{name}={value!r}' for name, value in parameters.items())})"] if parameters else []
+        exc.add_note(f"{IN_PART} {' '.join(part) or '(<subtest>)'}")
+        raise

@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--explore",
         type=_runs,
         metavar="RUNS",
-        help="explore each async test (of pytest-asyncio and anyio) with so many runs, as if it were @explored",
+        help="explore each async test (of pytest-asyncio, anyio, unittest) with so many runs, as if it were @explored",
     )
     group.addoption("--explore-replay", metavar="TOKEN", help="make the one run that a failure's token holds")
     parser.addini("explore", "runs to explore each async test with, as --explore", default="")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from virtualloop._exploration.api import TestCall
 from virtualloop._exploration.mark import EXPLORED
 from virtualloop._exploration.requested import REPLAY_VARIABLE, asks_for
+from virtualloop.pytest_plugin._cases import ExploredMethod
 from virtualloop.pytest_plugin._internals import has_fixtures_of_its_own, parameters_of
 from virtualloop.pytest_plugin._items import ExploredItem, FixtureHooks
 from virtualloop.pytest_plugin._summary import REMARK
@@ -40,8 +42,13 @@ def take_over(config: pytest.Config, items: Iterable[pytest.Item], runs: int | N
         as_it_stands = options is None and _may_be_explored_as_it_stands(item)
         if as_it_stands and (runs is not None or _is_to_be_replayed(item, token)):
             options = {} if runs is None else {"runs": runs}
-        if options is not None and has_fixtures_of_its_own(item):
-            explored[item.nodeid] = ExploredItem(item, options, token, defaults, as_it_stands=as_it_stands)
+        if _is_wrapped(item.function):
+            continue  # the decorator calls the explored test, once around all runs
+        if options is not None:
+            if has_fixtures_of_its_own(item):
+                explored[item.nodeid] = ExploredItem(item, options, token, defaults, as_it_stands=as_it_stands)
+            else:
+                ExploredMethod(item, options, token, defaults, as_it_stands=as_it_stands)
         elif runs is not None and _is_of_hypothesis(item):
             item.user_properties.append((REMARK, (item.name, BY_HYPOTHESIS)))
     if explored:
@@ -76,13 +83,24 @@ def _options_of(item: pytest.Function, runs: int | None) -> dict[str, Any] | Non
 
 
 def _may_be_explored_as_it_stands(item: pytest.Function) -> bool:
-    """Return whether a test is an async one, of asyncio, that some plugin runs."""
-    is_async = inspect.iscoroutinefunction(item.function)
-    if not is_async or not any(item.get_closest_marker(mark) for mark in ASYNC_MARKS):
+    """Return whether a test is an async one, of asyncio, that some plugin runs, or unittest."""
+    if not inspect.iscoroutinefunction(item.function):
+        return False
+    if not has_fixtures_of_its_own(item):
+        # There is one only where somebody has imported it.
+        of_unittest = getattr(sys.modules.get("unittest.async_case"), "IsolatedAsyncioTestCase", None)
+        return of_unittest is not None and item.cls is not None and issubclass(item.cls, of_unittest)
+    if not any(item.get_closest_marker(mark) for mark in ASYNC_MARKS):
         return False
     parameters: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
     backend = parameters.get("anyio_backend", "asyncio")  # a name, or a name and options
     return bool((backend if isinstance(backend, str) else backend[0]) == "asyncio")
+
+
+def _is_wrapped(function: Any) -> bool:
+    """Return whether a decorator stands above @explored that has made a function of its own."""
+    test = getattr(function, EXPLORED, None)
+    return test is not None and getattr(function, "__wrapped__", None) is not test.function
 
 
 def _is_of_hypothesis(item: pytest.Function) -> bool:
