@@ -116,6 +116,8 @@ class Adoption:
             if family == socket.AF_INET6:
                 v6only = socket.IPPROTO_IPV6, socket.IPV6_V6ONLY
                 own.setsockopt(*v6only, socket.socket.getsockopt(sock, *v6only))
+                if address[3]:
+                    self._fabric.scopes[address[0]] = address[3]
             if address[1]:
                 own.bind_as(address[0], address[1])
         elif address:

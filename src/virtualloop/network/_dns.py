@@ -1,11 +1,13 @@
 """Which name is which address: look-ups without the outside world.
 
 Owns getaddrinfo() and getnameinfo() over the names it is given, and what an address looks like. Asks no resolver and
-reads no file, so the answers are the same on every machine; unknown names fail as they do in reality.
+reads no file, so the answers are the same on every machine; unknown names fail as they do in reality. Only which number
+a network interface has, as in "fe80::1%eth0", the machine says, as it says it to the program.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -22,9 +24,11 @@ __all__ = [
     "is_loopback",
     "literal",
     "look_up",
+    "needs_scope",
     "no_route",
     "port_of",
     "reverse",
+    "scope_of",
     "unmapped",
 ]
 
@@ -56,9 +60,9 @@ _text_of = functools.cache(os.strerror)
 @functools.lru_cache
 def literal(host: str) -> tuple[int, str] | None:
     """Return the family and the usual spelling of an address that is written out, or None for what is a name."""
-    for family in (socket.AF_INET, socket.AF_INET6):
+    for family, written in ((socket.AF_INET, host), (socket.AF_INET6, host.partition("%")[0])):
         try:
-            return family, socket.inet_ntop(family, socket.inet_pton(family, host.partition("%")[0]))
+            return family, socket.inet_ntop(family, socket.inet_pton(family, written))
         except (OSError, ValueError):
             continue
     return None
@@ -79,6 +83,31 @@ def is_loopback(address: str) -> bool:
     return address.startswith("127.") or address == "::1"
 
 
+@functools.lru_cache
+def needs_scope(address: str) -> bool:
+    """Return whether an address, written out, means another one on each network interface: one of its link alone."""
+    if ":" not in address:
+        return False
+    first, second = socket.inet_pton(socket.AF_INET6, address)[:2]
+    return (first == 0xFE and second & 0xC0 == 0x80) or (first == 0xFF and second & 0xF in (1, 2))
+
+
+def scope_of(host: str) -> int:
+    """Return the number of the network interface that an address is written with, as in "fe80::1%eth0", or 0.
+
+    Raises gaierror for one that there is not.
+    """
+    address, percent, zone = host.partition("%")
+    if not percent:
+        return 0
+    if needs_scope(address):
+        with contextlib.suppress(OSError):
+            return socket.if_nametoindex(zone)
+    if zone.isascii() and zone.isdecimal() and int(zone) < 1 << 32:
+        return int(zone)
+    raise _unknown_name()
+
+
 def look_up(
     addresses: Callable[[str], list[tuple[int, str]] | None],
     host: str | bytes | None,
@@ -90,6 +119,7 @@ def look_up(
 ) -> list[tuple[Any, ...]]:
     """Do what socket.getaddrinfo() does. `addresses` gives those of a name, or None for one that nobody knows."""
     number = port_of(port, flags)
+    scope = 0
     if isinstance(host, bytes):
         host = host.decode("idna")
     if host is None:
@@ -103,6 +133,7 @@ def look_up(
         written = literal(host)
         if written is not None:
             found = [written]
+            scope = scope_of(host)
         else:
             found = None if flags & socket.AI_NUMERICHOST else addresses(host.rstrip(".").lower())
     if found is None:
@@ -118,7 +149,7 @@ def look_up(
             socket.SocketKind(kind_),
             proto_,
             name,
-            (address, number) if each == socket.AF_INET else (address, number, 0, 0),
+            (address, number) if each == socket.AF_INET else (address, number, 0, scope),
         )
         for each, address in found
         if family in (0, each)
@@ -137,15 +168,27 @@ def reverse(names: Callable[[str], str | None], sockaddr: tuple[Any, ...], flags
     written = literal(host)
     if written is None:
         raise _unknown_name()
+    scope_of(host)  # which has to be one, though what counts is the other
     name = None if flags & socket.NI_NUMERICHOST else names(written[1])
     if name is None:
         if flags & socket.NI_NAMEREQD:
             raise _unknown_name()
-        name = written[1]
+        name = _with_scope(written[1], sockaddr[3] if len(sockaddr) > 3 else 0)
     service = None
     if not flags & socket.NI_NUMERICSERV:
         service = next((service for service, number in SERVICES.items() if number == port), None)
     return name, service or str(port)
+
+
+def _with_scope(address: str, scope: int) -> str:
+    """Return an address as it is written with the number of a network interface."""
+    if not scope:
+        return address
+    zone = str(scope)
+    if needs_scope(address):
+        with contextlib.suppress(OSError):
+            zone = socket.if_indextoname(scope)
+    return f"{address}%{zone}"
 
 
 def port_of(port: str | bytes | int | None, flags: int = 0) -> int:

@@ -75,6 +75,8 @@ class Fabric:
         #: The sockets that are not closed, by number. Any: what they do is above this.
         self.sockets: dict[int, Any] = {}
         self.paths = Paths()
+        #: The number of the network interface at which an address was meant that is one of its link alone.
+        self.scopes: dict[str, int] = {}
         self._number = FIRST_NUMBER
         self.is_closed = False
         #: Tells whether the program has a real socket of a type at a port that takes what is sent there, and may still
@@ -127,6 +129,10 @@ class Fabric:
         """Return how an address is called in texts: by the host that has it."""
         there = self.find(asker, address)
         return f"{address if there is None else there.name}:{port}"
+
+    def scope_of(self, address: str) -> int:
+        """Return the number of the network interface at which an address is; of one that nobody has named, the last."""
+        return self.scopes.get(address) or next(reversed(self.scopes.values()), 0)
 
     # --- names --------------------------------------------------------------------------------------------------------
 

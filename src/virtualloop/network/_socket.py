@@ -136,7 +136,9 @@ class Socket:
         """Return an address as this socket's family has it."""
         if self.family == _INET:
             return host, port
-        return (host if ":" in host else f"::ffff:{host}"), port, 0, 0
+        if ":" not in host:
+            return f"::ffff:{host}", port, 0, 0
+        return host, port, 0, self.fabric.scope_of(host) if _dns.needs_scope(host) else 0
 
     def _own(self) -> tuple[str, int]:
         """Return the host, of IPv4 where that is meant, and the port of this end."""
@@ -173,9 +175,22 @@ class Socket:
             known = _dns.unmapped(literal[1])
             if known != literal[1] and self.only_v6:
                 raise error(errno.EINVAL) if method == "bind" else _dns.no_route()
+            if self.family != _INET:
+                _dns.scope_of(host)
+                if _dns.needs_scope(known):
+                    self._take_scope(known, address, method)
             return known, number
         info = self.fabric.look_up(self.host, host, None, family=self.family, kind=self.type)
         return info[0][4][0], number
+
+    def _take_scope(self, host: str, address: Any, method: str) -> None:
+        """Take note of the network interface at which an address of one link is meant. Raises where none is said."""
+        scope = address[3] if len(address) > 3 else 0
+        own = self.local[3] if self.local is not None else 0
+        if (scope and own and scope != own) or (not (scope or own) and method != "sendto"):
+            raise error(errno.EINVAL)
+        if scope:
+            self.fabric.scopes[host] = scope
 
     def _target(self, host: str) -> str:
         """Return the address that is meant by one to send or connect to: the loopback's for that of everybody."""
