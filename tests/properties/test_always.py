@@ -448,3 +448,39 @@ def test_who_broke_it_in_the_turn_in_which_it_was_stated_is_not_known():
     first, stated, *_ = str(info.value).splitlines()
     assert first.endswith(", after the step in which it was stated, or one that was queued by then")
     assert stated == "It was stated at"
+
+
+@pytest.mark.parametrize("program", [run, virtualloop.explore])
+@pytest.mark.parametrize("order", LEVELS)
+def test_what_breaks_in_the_turn_in_which_it_is_stated_is_told_at_its_instant(order, program):
+    async def main():
+        room = []
+        await asyncio.sleep(1)
+        virtualloop.always(lambda: not room, "nobody")
+        room.append("guest")
+        await asyncio.sleep(5)
+
+    with pytest.raises(AssertionError, match=r"always\('nobody'\) no longer holds at t=1, after "):
+        program(main, order=order, patch_time=False)
+
+
+def test_until_goes_on_at_the_instant_in_which_its_condition_came_true():
+    room = []
+
+    async def guest():
+        room.append("guest")
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.call_later(5, room.append, "another one")
+        asyncio.create_task(waits())
+        asyncio.create_task(guest())
+        await asyncio.sleep(9)
+
+    async def waits():
+        await virtualloop.until(lambda: room)
+        went_on.append(asyncio.get_running_loop().time())
+
+    went_on = []
+    run(main)
+    assert went_on == [0.0]

@@ -70,7 +70,8 @@ class Instrument(Protocol):
     """What looks at each step of a run.
 
     One that has a method `begin_turn(*, idle)` is told when what arrives in a turn is queued, and whether there was
-    nothing else to do.
+    nothing else to do. One that has a method `end_turn()` is told when a turn is over in which it was added, before the
+    clock moves, unless the drive ends with it.
     """
 
     def around(self, run: Run) -> Run:

@@ -251,6 +251,9 @@ class Scheduler:
                     self._run_in_order()
                 if self._stopping or self.reached_end:
                     break
+                for instrument in self._instruments:
+                    if (end_turn := getattr(instrument, "end_turn", None)) is not None:
+                        end_turn()
                 outside.take_turn()
         finally:
             self._stopping = False

@@ -155,10 +155,14 @@ class Conditions:
 
     # --- the instrument -----------------------------------------------------------------------------------------------
 
-    def begin_turn(self, *, idle: bool) -> None:
-        """Look once where something was stated in the middle of a turn: the steps after it have passed unseen."""
+    def end_turn(self) -> None:
+        """Look once where something was stated in the middle of this turn: the steps after it have passed unseen."""
         if self._late:
             self.look(None)
+
+    def begin_turn(self, *, idle: bool) -> None:
+        """The same, where the loop was stopped in that turn."""
+        self.end_turn()
 
     def around(self, run: Callable[[Any], None]) -> Callable[[Any], None]:
         """Return what runs an entry and looks."""
