@@ -749,3 +749,81 @@ def test_a_socket_that_went_with_its_host_says_that_it_is_closed(kind):
                 ask()
             assert raised.value.errno == errno.EBADF
         sock.close()
+
+
+def send_by_the_system(sock):
+    return os.sendfile(sock.fileno(), 0, 0, 1)
+
+
+async def send_in_a_thread(sock):
+    await asyncio.get_running_loop().run_in_executor(None, os.write, sock.fileno(), b"x")
+
+
+async def send_in_a_group(sock):
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.to_thread(os.dup, sock.fileno()))
+
+
+@pytest.mark.parametrize("send", [send_by_the_system, send_in_a_thread, send_in_a_group])
+def test_the_number_of_a_socket_in_memory_is_no_descriptor_and_that_is_said(send):
+    async def main():
+        server = await asyncio.start_server(lambda r, w: w.close(), port=0)
+        _, writer = await asyncio.open_connection(port=server.sockets[0].getsockname()[1])
+        try:
+            made = send(writer.get_extra_info("socket"))
+            if asyncio.iscoroutine(made):
+                await made
+        finally:
+            writer.close()
+            server.close()
+
+    with pytest.raises((OSError, BaseExceptionGroup)) as caught:
+        run(main)
+    exc = caught.value
+    while isinstance(exc, BaseExceptionGroup):
+        (exc,) = exc.exceptions
+    assert exc.errno == errno.EBADF
+    (note,) = exc.__notes__
+    assert note.startswith("If that is the fileno() of a socket: sockets of a VirtualLoop are in memory")
+    assert "await loop.sendfile(transport, file)" in note
+
+
+def test_a_socket_in_memory_that_is_closed_is_just_that():
+    async def main():
+        loop = asyncio.get_running_loop()
+        server = await asyncio.start_server(lambda r, w: w.close(), port=0)
+        sock = socket.socket()
+        sock.setblocking(False)
+        await loop.sock_connect(sock, server.sockets[0].getsockname())
+        server.close()
+        sock.close()
+        sock.send(b"x")
+
+    with pytest.raises(OSError, match="Bad file descriptor") as caught:
+        run(main)
+    assert not hasattr(caught.value, "__notes__")
+
+
+def test_a_descriptor_that_is_bad_on_a_loop_without_a_network_is_just_that():
+    async def main():
+        os.write(2**30, b"x")
+
+    with pytest.raises(OSError, match="Bad file descriptor") as caught:
+        run(main)
+    assert not hasattr(caught.value, "__notes__")
+
+
+@pytest.mark.parametrize("method", ["sendfile", "makefile", "recvmsg", "recvmsg_into"])
+def test_what_a_socket_in_memory_does_not_do_it_says(method):
+    async def main():
+        loop = asyncio.get_running_loop()
+        server = await asyncio.start_server(lambda r, w: w.close(), port=0)
+        with socket.socket() as sock:
+            sock.setblocking(False)
+            await loop.sock_connect(sock, server.sockets[0].getsockname())
+            server.close()
+            getattr(sock, method)(*([1] if "recvmsg" in method else []))
+
+    with pytest.raises(OSError, match="Operation not supported by a socket in memory: ") as caught:
+        run(main)
+    assert caught.value.errno == errno.EOPNOTSUPP

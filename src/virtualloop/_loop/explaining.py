@@ -1,23 +1,48 @@
-"""What is said of connections and names that the network in memory does not know.
+"""What is said of connections, names and descriptors that there are in memory only, or not there.
 
-Owns the words: whoever meant a real server is told that this loop connects to none, and how to name it.
+Owns the words: whoever meant a real server is told that this loop connects to none, and how to name it; whoever hands
+the descriptor of a socket to the system, that it is none, and what to call instead.
 """
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
+from traceback import walk_tb
 from typing import Any
 
 from virtualloop._words import listed
 
-__all__ = ["NOBODY_THERE", "in_words", "meant_a_real_server", "nobody_there", "unknown_name"]
+__all__ = ["NOBODY_THERE", "explain_descriptors", "in_words", "meant_a_real_server", "nobody_there", "unknown_name"]
 
 #: What a connection fails with where nobody is.
 NOBODY_THERE = frozenset({errno.ECONNREFUSED, errno.ENETUNREACH, errno.ENOENT})
 
 #: How the sentences below begin.
 _IN_MEMORY = ("Connections of a VirtualLoop are in memory", "Names are looked up in this loop's network in memory")
+
+
+#: What is said where a system call knows no descriptor of that number.
+NO_DESCRIPTOR = (
+    "If that is the fileno() of a socket: sockets of a VirtualLoop are in memory, and it is a number that only the "
+    "loop knows. Instead of os.sendfile() or os.write(), await loop.sendfile(transport, file), "
+    "loop.sock_sendfile(sock, file) or loop.sock_sendall(sock, data). A connection that is to be real is named, "
+    "network=Network(outside=[...])."
+)
+#: Where sockets in memory say of themselves that they are closed.
+_NETWORK = "virtualloop.network."
+
+
+def explain_descriptors(exc: BaseException) -> None:
+    """Say of an error, or of those in a group, that a bad descriptor may be one of a socket in memory."""
+    if isinstance(exc, BaseExceptionGroup):
+        for each in exc.exceptions:
+            explain_descriptors(each)
+    elif isinstance(exc, OSError) and exc.errno == errno.EBADF and exc.__traceback__ is not None:
+        *_, (frame, _) = walk_tb(exc.__traceback__)
+        known = NO_DESCRIPTOR in getattr(exc, "__notes__", ())
+        if not known and not str(frame.f_globals.get("__name__")).startswith(_NETWORK):
+            exc.add_note(NO_DESCRIPTOR)
 
 
 def meant_a_real_server(exc: BaseException | None) -> bool:

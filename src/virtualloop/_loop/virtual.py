@@ -36,6 +36,7 @@ from virtualloop._loop import checked, creation, endings, options
 from virtualloop._loop.base import NOTHING_TO_DO, THREAD_PATIENCE, Services, check_callback, trimmed
 from virtualloop._loop.creation import NOT_GIVEN, TASKS_SPACE
 from virtualloop._loop.drive import drive
+from virtualloop._loop.explaining import explain_descriptors
 from virtualloop._loop.handles import run_unless_cancelled
 from virtualloop._loop.options import Order, check_limit, check_order
 from virtualloop._loop.replaced import replace_time, restore_time
@@ -559,7 +560,12 @@ class VirtualLoop(Services):
             future.remove_done_callback(stop_loop_of)
         if not future.done():
             raise RuntimeError("Event loop stopped before Future completed.")
-        return future.result()
+        try:
+            return future.result()
+        except (OSError, BaseExceptionGroup) as exc:
+            if self._network is not None:
+                explain_descriptors(exc)
+            raise
 
     def stop(self) -> None:
         """Stop at the end of this turn: what is queued now still runs."""

@@ -30,6 +30,9 @@ AnySocket = StreamSocket | DatagramSocket
 _FAMILIES = {int(family): family for family in socket.AddressFamily}
 _KINDS = {int(kind): kind for kind in socket.SocketKind}
 
+#: How the text of what is refused goes on.
+_REFUSED = " by a socket in memory"
+
 if TYPE_CHECKING:
     _Base = socket.socket
 else:
@@ -106,7 +109,7 @@ class _SocketObject(_Base):
 
     def makefile(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse: a file would have to block."""
-        raise error(errno.EOPNOTSUPP)
+        raise error(errno.EOPNOTSUPP, f"{_REFUSED}: a file of one would have to block; await loop.sock_recv(sock, n)")
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Return up to `bufsize` bytes; none at the end."""
@@ -136,11 +139,11 @@ class _SocketObject(_Base):
 
     def recvmsg(self, *args: Any) -> Any:
         """Refuse: no ancillary data comes through the network in memory."""
-        raise error(errno.EOPNOTSUPP)
+        raise error(errno.EOPNOTSUPP, f"{_REFUSED}: no ancillary data comes through memory; use recv() or recvfrom()")
 
     def recvmsg_into(self, *args: Any) -> Any:
         """Refuse, as recvmsg() does."""
-        raise error(errno.EOPNOTSUPP)
+        return self.recvmsg(*args)
 
     def send(self, data: Any, flags: int = 0) -> int:
         """Send as much as there is room for; return how many bytes."""
@@ -155,12 +158,12 @@ class _SocketObject(_Base):
 
     def sendfile(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse: it would have to block."""
-        raise error(errno.EOPNOTSUPP)
+        raise error(errno.EOPNOTSUPP, f"{_REFUSED}: it would have to block; await loop.sock_sendfile(sock, file)")
 
     def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None) -> int:
         """Send as much of the buffers as there is room for; return how many bytes."""
         if ancdata:
-            raise error(errno.EOPNOTSUPP)
+            raise error(errno.EOPNOTSUPP, f"{_REFUSED}: no ancillary data goes through memory")
         return self._end().sendmsg(buffers, address)
 
     def sendto(self, data: Any, *args: Any) -> int:
