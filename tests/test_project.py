@@ -141,6 +141,7 @@ LAYERS = [
     "_loop.alarms",
     "_loop.replaced",
     "_loop.handles",
+    "_loop.timer_handle",
     "_loop.keeper",
     "_loop.driver",
     "_loop.explaining",

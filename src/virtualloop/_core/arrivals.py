@@ -344,7 +344,7 @@ class Arrivals:
     def _put_off(self, event: Any, tick: int) -> None:
         # Should it be cancelled now, its deadline will seem to be in the past: it is counted before.
         self._timers.count_cancelled()
-        self._timers.number += 1
+        self._timers.added = True
         self._timers.add(tick, event)
 
     def _deliver(self, late: list[_Late]) -> None:

@@ -67,7 +67,6 @@ class Scheduler:
         "_instruments",
         "_jumps",
         "_jumps_at_look",
-        "_number_at_look",
         "_ready",
         "_sources",
         "_stopping",
@@ -124,7 +123,7 @@ class Scheduler:
         self.alone = self.arrivals is not None or type(clock) is Clock
         #: How often the clock may jump before `Outside.endless` is asked.
         self.most_jumps: float = inf
-        self._jumps = self._jumps_at_look = self._number_at_look = 0
+        self._jumps = self._jumps_at_look = 0
         self._instants = 0
 
     def _make_arrivals(self, **options: Any) -> Arrivals:
@@ -165,7 +164,7 @@ class Scheduler:
     def post(self, tick: int, event: Any) -> None:
         """Let an event from outside arrive at `tick`, before the timers of that tick."""
         if tick <= self._clock.tick and self.arrivals is None:
-            self._timers.number += 1
+            self._timers.added = True
             self.arriving.append(event)
         else:
             self._timers.add_event(tick, event)
@@ -264,6 +263,7 @@ class Scheduler:
     def _run_in_order(self) -> None:
         """The body where the queue is first in, first out."""
         ready = self._ready
+        kind_of, step = type, tuple  # as locals they are found faster
         clock = self._clock
         timers = self._timers
         ticks = timers.ticks
@@ -271,7 +271,9 @@ class Scheduler:
         arrivals = self.arrivals
         late: Any = arrivals or NOTHING_LATE
         held: Any = self.arriving if arrivals is None else late.held
-        by_turns, sources = late.by_turns, self._sources
+        sources = self._sources
+        # Whoever brings or takes a source has the body chosen anew.
+        more = sources or late.by_turns
         outside = self.outside
         assert outside is not None
         jumps, most_jumps, crowd = self._jumps, self.most_jumps, outside.crowd
@@ -283,7 +285,7 @@ class Scheduler:
                     # What _begin_turn() comes to where something arrives at once.
                     ready.extend(held)
                     held.clear()
-                    timers.number += 1
+                    timers.added = True
                     if ticks and ticks[0] <= clock.tick:
                         timers.release(clock.tick, ready)
                 else:
@@ -324,13 +326,13 @@ class Scheduler:
                     if self._begin_turn():
                         turns = 0
                     jumps = self._jumps
-            elif (ticks and (ticks[0] <= clock.tick or ticks[0] <= late.horizon)) or by_turns or sources:
+            elif (ticks and (ticks[0] <= clock.tick or ticks[0] <= late.horizon)) or more:
                 self._begin_turn()
             n = len(ready)
             for _ in FEW[n] if n < 17 else repeat(None, n):
                 entry = ready.popleft()
                 try:
-                    if type(entry) is tuple:
+                    if kind_of(entry) is step:
                         context, callback, argument = entry
                         if argument is None:
                             context.run(callback)
@@ -542,7 +544,7 @@ class Scheduler:
         if self.arriving:
             self._ready.extend(self.arriving)
             self.arriving.clear()
-            self._timers.number += 1
+            self._timers.added = True
         self._timers.release(self._clock.tick, self._ready)
 
     def _idle(self) -> None:
@@ -625,8 +627,8 @@ class Scheduler:
             self._jumps_at_look = self._jumps
             self.spin.reset()
         queued = list(self.queue)
-        polling = not self.arriving and self._timers.number == self._number_at_look and not any(map(is_wakeup, queued))
-        self._number_at_look = self._timers.number
+        polling = not self.arriving and not self._timers.added and not any(map(is_wakeup, queued))
+        self._timers.added = False
         creep = self.spin.creep_after(turns, polling=polling)
         now = self._clock.tick
         # A timer that is always set again for a deadline that has passed lets none behind it come.

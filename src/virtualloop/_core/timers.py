@@ -34,7 +34,7 @@ class Timer(Protocol):
 class Timers:
     """Timers by tick. Adding costs O(log of distinct ticks), cancelling O(1) on average."""
 
-    __slots__ = ("by_tick", "cancelled", "number", "sweep_above", "ticks")
+    __slots__ = ("added", "by_tick", "cancelled", "number", "numbered", "sweep_above", "ticks")
 
     def __init__(self) -> None:
         #: The heap of distinct ticks, and what each one has. The loop's hot path reads and adds to both by itself, as
@@ -42,8 +42,11 @@ class Timers:
         self.ticks: list[int] = []
         # Any: one timer or a list of them; a union would cost a cast on each of the lines that tell them apart.
         self.by_tick: dict[int, Any] = {}
-        #: How many were set for a later tick: a spin sets none. Those who add count, and mark each with its number, as
-        #: its `_scheduled`: negative where the program has computed the deadline, 0 if it is due at once.
+        #: Set by those who add one for a later tick, or bring an event: a spin does neither.
+        self.added = False
+        #: Whether those who add number the timers as well, where something may change their order. Each is marked with
+        #: its number, `_scheduled`: negative where the program has computed the deadline, 0 if it is due at once.
+        self.numbered = False
         self.number = 0
         #: How many may have been cancelled since the last sweep, and how many have to be for the next one. The loop's
         #: hot path counts by itself, as `count_cancelled` does.
@@ -63,6 +66,7 @@ class Timers:
 
     def add_event(self, tick: int, event: Any) -> None:
         """Put an event from outside in front of the timers of `tick`, behind other events: all are of one class."""
+        self.added = True
         self.number += 1
         if type(event._scheduled) is not tuple:
             event._scheduled = self.number

@@ -22,7 +22,7 @@ from virtualloop._folders import ASYNCIO, PACKAGE
 from virtualloop._loop.networking import Networking
 from virtualloop._loop.signals import Signals, check_signal
 from virtualloop._stock.private import get_running_loop, is_debug_mode, logger
-from virtualloop._stock.tasks import TaskOwner, number_future
+from virtualloop._stock.tasks import TaskOwner, number_future, step_type
 from virtualloop._world.executors import runs_here
 from virtualloop._world.threads import Threads
 from virtualloop._world.world import exclusively
@@ -89,8 +89,10 @@ class Services(TaskOwner, Networking):
     _closed = True  # until __init__ is through, so that a loop whose __init__ fails has nothing to close
     #: Debug mode; None until somebody asks: looking it up in the environment takes as long as making a loop.
     _debug: bool | None
-    #: Whether call_soon() and its kin have more to do than usual. Both are the loop's to set.
+    #: Whether call_soon() and its kin have more to do than usual, and for tasks' steps the type of these if they have
+    #: not. All are the loop's to set.
     _checked: bool
+    _step_type: type | None
     #: What keeps the record of the run, for a trace.
     _recorder: Recorder | None = None
     #: What somebody has put in the place of `time`; and the clocks and dice of its own, if it has any.
@@ -153,6 +155,7 @@ class Services(TaskOwner, Networking):
             self._look_again()
         self._closed = True
         self._checked = True
+        self._step_type = None
         self._executor_shutdown_called = True
         executor = self._default_executor
         if executor is not None:
@@ -227,6 +230,7 @@ class Services(TaskOwner, Networking):
         self._checked = (
             self._debug is not False or self._closed or self._recorder is not None or self._replaced is not None
         )
+        self._step_type = None if self._checked else step_type
 
     def _debug_run(self, *, enabled: bool) -> None:
         """Have what runs watched as debug mode does, or not any more."""

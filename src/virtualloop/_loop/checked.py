@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from virtualloop._loop.base import check_callback, trimmed
 from virtualloop._loop.creation import mark_of
-from virtualloop._stock.handles import TimerHandle, make_handle
+from virtualloop._loop.timer_handle import TimerHandle
+from virtualloop._stock.handles import make_handle
 from virtualloop._stock.tasks import WAKEUP_NAME, Task, is_step, step_type, wakeup_type
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def set_timer(
     if tick is not None:
         number = 0
         if tick > loop._clock.tick:
+            loop._timers.added = True
             loop._timers.number = number = loop._timers.number + 1
         number = -number if method == "call_at" else number
         recorder = loop._recorder

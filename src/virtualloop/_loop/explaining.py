@@ -6,6 +6,7 @@ the descriptor of a socket to the system, that it is none, and what to call inst
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import Iterable
 from traceback import walk_tb
@@ -13,7 +14,7 @@ from typing import Any
 
 from virtualloop._words import listed
 
-__all__ = ["NOBODY_THERE", "explain_descriptors", "in_words", "meant_a_real_server", "nobody_there", "unknown_name"]
+__all__ = ["NOBODY_THERE", "explained_result", "in_words", "meant_a_real_server", "nobody_there", "unknown_name"]
 
 #: What a connection fails with where nobody is.
 NOBODY_THERE = frozenset({errno.ECONNREFUSED, errno.ENETUNREACH, errno.ENOENT})
@@ -33,11 +34,20 @@ NO_DESCRIPTOR = (
 _NETWORK = "virtualloop.network."
 
 
-def explain_descriptors(exc: BaseException) -> None:
-    """Say of an error, or of those in a group, that a bad descriptor may be one of a socket in memory."""
+def explained_result(future: asyncio.Future[Any]) -> Any:
+    """Return the result of a future; of a bad descriptor, also in a group, say that it may be of a socket in memory."""
+    __tracebackhide__ = True  # pytest shows the program's frames, not ours
+    try:
+        return future.result()
+    except (OSError, BaseExceptionGroup) as exc:
+        _explain_descriptors(exc)
+        raise
+
+
+def _explain_descriptors(exc: BaseException) -> None:
     if isinstance(exc, BaseExceptionGroup):
         for each in exc.exceptions:
-            explain_descriptors(each)
+            _explain_descriptors(each)
     elif isinstance(exc, OSError) and exc.errno == errno.EBADF and exc.__traceback__ is not None:
         *_, (frame, _) = walk_tb(exc.__traceback__)
         known = NO_DESCRIPTOR in getattr(exc, "__notes__", ())

@@ -117,6 +117,7 @@ def vary(loop: Fitted, order: Order, schedule: Schedule) -> None:
     loop._order = order
     loop._schedule = schedule
     loop._choose = drawing()[1](schedule)
+    loop._timers.numbered = True
     # Its runs can be had again, so tasks have their places in sets of the program's own as well.
     loop._own_task = NumberedTask
     loop._make_task = attended

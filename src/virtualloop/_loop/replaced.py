@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 class ReplacedTime:
     """A source that brings nothing but the time; see `Scheduler.add_source`."""
 
-    def __init__(self, clock: Clock, time: Callable[[], float]) -> None:
+    def __init__(self, clock: Clock, own: Callable[[], float], time: Callable[[], float]) -> None:
         self._clock = clock
+        #: How the loop reads the clock by itself.
+        self.own = own
         self._time = time
         self._before = clock.tick, clock.seconds
 
@@ -54,8 +56,8 @@ def replace_time(loop: Timed, time: Callable[[], float]) -> None:
     restore_time(loop)
     if time == loop._reading:  # what a patch has found there and puts back
         return
+    loop._replaced = ReplacedTime(loop._clock, loop._reading, time)
     loop._reading = time
-    loop._replaced = ReplacedTime(loop._clock, time)
     loop._scheduling().add_source(loop._replaced)
     loop._check_anew()
 
@@ -63,7 +65,7 @@ def replace_time(loop: Timed, time: Callable[[], float]) -> None:
 def restore_time(loop: Timed) -> None:
     """Have a loop's clock go by itself again."""
     if loop._replaced is not None:
-        del loop._reading
+        loop._reading = loop._replaced.own
         loop._scheduling().remove_source(loop._replaced)
         loop._replaced.end()
         loop._replaced = None

@@ -8,7 +8,8 @@ they need are the loop's own attributes, and handles are made without `__init__`
 
 - A task's steps are queued as (context, callback, argument), without a handle: their callers, the C functions of
   asyncio, drop it. Everything else in the queue is a handle. At order "tasks" the tuples may change places.
-- Whatever is out of the ordinary (closed, debug mode, a trace) is behind the one flag `_checked`.
+- Whatever is out of the ordinary (closed, debug mode, a trace) is behind the one flag `_checked`; for the steps of
+  tasks `_step_type` stands for it, so that they need one test for both.
 - The scheduler itself is made when the loop first runs or somebody asks for what only it has.
 """
 
@@ -21,12 +22,13 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
+from functools import partial
 from heapq import heappush
 from operator import attrgetter
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, cast
 
-from virtualloop._core.clock import EPOCH, TICKS_PER_SECOND, Clock, LateClock, span_in_ticks
+from virtualloop._core.clock import EPOCH, SECONDS, TICKS, TICKS_PER_SECOND, Clock, LateClock, span_in_ticks
 from virtualloop._core.events import ExternalEvent
 from virtualloop._core.ready import ReorderingQueue
 from virtualloop._core.spin import JUMP_LIMIT, SPIN_LIMIT
@@ -36,14 +38,15 @@ from virtualloop._loop import checked, creation, endings, options
 from virtualloop._loop.base import NOTHING_TO_DO, THREAD_PATIENCE, Services, check_callback, trimmed
 from virtualloop._loop.creation import NOT_GIVEN, TASKS_SPACE
 from virtualloop._loop.drive import drive
-from virtualloop._loop.explaining import explain_descriptors
+from virtualloop._loop.explaining import explained_result
 from virtualloop._loop.handles import run_unless_cancelled
 from virtualloop._loop.options import Order, check_limit, check_order
 from virtualloop._loop.replaced import replace_time, restore_time
+from virtualloop._loop.timer_handle import TimerHandle
 from virtualloop._stock import sets
-from virtualloop._stock.handles import Handle, TimerHandle, make_handle
+from virtualloop._stock.handles import Handle, make_handle
 from virtualloop._stock.private import ThreadSafeHandle, get_running_loop, logger, stop_loop_of
-from virtualloop._stock.tasks import STOCK_TASK, WAKEUP_NAME, Task, step_type, wakeup_type, with_own_tasks
+from virtualloop._stock.tasks import STOCK_TASK, WAKEUP_NAME, Task, wakeup_type, with_own_tasks
 from virtualloop._words import moment
 from virtualloop._world.threads import others
 from virtualloop.schedules._choice import PLAIN, Schedule, check_schedule
@@ -189,6 +192,8 @@ class VirtualLoop(Services):
             span_in_ticks(thread_patience, argument="thread_patience")
             self._thread_patience = thread_patience
         self._clock = LateClock(start) if patch_time else Clock(start)
+        #: What `time` is: in C throughout, because a timeout asks for it twice.
+        self._reading: Callable[[], float] = partial(SECONDS, self._clock)
 
         self._timers = Timers()
         # Where callbacks are queued, a deque; and what they are taken from, it or the reordering queue around it.
@@ -203,6 +208,8 @@ class VirtualLoop(Services):
         self._make_task: Callable[..., Any] | None = None
         # The class of the loop's own tasks, where others are looked at when they begin.
         self._own_task: type[Task] | None = None
+        # The type of a task's steps, which call_soon() looks for before all else; None where it has more to do.
+        self._step_type: type | None = None
         if schedule is not None or order != "fifo":
             options.vary(self, order, PLAIN if schedule is None else schedule)
         self._seed = seed if isinstance(seed, int) else None
@@ -242,9 +249,6 @@ class VirtualLoop(Services):
         return self._order
 
     # --- time ---------------------------------------------------------------------------------------------------------
-
-    def _reading(self) -> float:
-        return self._clock.seconds
 
     if TYPE_CHECKING:
 
@@ -344,21 +348,21 @@ class VirtualLoop(Services):
         self, /, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """Run `callback(*args)` in the next turn, after what is already queued. Return a handle to cancel it by."""
-        if self._checked:
-            return checked.call_soon(self, callback, args, context)
         if context is None:
+            if self._checked:
+                return checked.call_soon(self, callback, args, None)
             context = copy_context()
-        else:
-            kind = type(callback)
-            if kind is step_type:
-                mark = None
-                if self._own_task is not None and type(callback.__self__) is not self._own_task:  # type: ignore[attr-defined]  # steps have it
-                    mark = creation.mark_of(self, callback)
-                self._ready.append((context, callback, mark))
-                return None  # type: ignore[return-value]  # to a C function that drops it, see the module's docstring
-            elif kind is wakeup_type and callback.__name__ == WAKEUP_NAME:
-                self._ready.append((context, callback, args[0]))  # type: ignore[misc]  # a wake-up has one
-                return None  # type: ignore[return-value]  # as above
+        elif type(callback) is self._step_type:
+            if self._own_task is None or type(callback.__self__) is self._own_task:  # type: ignore[attr-defined]  # steps have it
+                self._ready.append((context, callback, None))
+            else:
+                self._ready.append((context, callback, creation.mark_of(self, callback)))
+            return None  # type: ignore[return-value]  # to a C function that drops it, see the module's docstring
+        elif self._checked:
+            return checked.call_soon(self, callback, args, context)
+        elif type(callback) is wakeup_type and callback.__name__ == WAKEUP_NAME:
+            self._ready.append((context, callback, args[0]))  # type: ignore[misc]  # a wake-up has one
+            return None  # type: ignore[return-value]  # as above
         handle = Handle()
         handle._callback = callback
         handle._args = args
@@ -377,13 +381,13 @@ class VirtualLoop(Services):
         if delay is None:
             raise TypeError("delay must not be None")
         clock = self._clock
-        if self._checked or not 0 < delay < COMMON_SPAN:
+        if self._checked or not 0.0 < delay < COMMON_SPAN:
             if self._replaced is not None:
                 self._replaced.poll()
             tick = clock.tick_after(delay)
             return checked.set_timer(self, tick, clock.seconds + delay, callback, args, context, "call_later")
         # What follows is clock.tick_after() and checked.set_timer(), in line.
-        tick = clock.tick + (int(delay * TICKS_PER_SECOND + 0.5) or 1)
+        tick = clock.tick + (int(delay * TICKS + 0.5) or 1)
         handle = TimerHandle()
         handle._callback = callback
         handle._args = args
@@ -391,7 +395,9 @@ class VirtualLoop(Services):
         handle._loop = self
         handle._when = clock.seconds + delay
         timers = self._timers
-        timers.number = handle._scheduled = timers.number + 1
+        timers.added = True
+        if timers.numbered:
+            timers.number = handle._scheduled = timers.number + 1
         entry = timers.by_tick.get(tick)
         if entry is None:
             timers.by_tick[tick] = handle
@@ -412,12 +418,12 @@ class VirtualLoop(Services):
         if when is None:
             raise TypeError("when cannot be None")
         clock = self._clock
-        if self._checked or not 0 <= clock.seconds < when < COMMON_SPAN:
+        if self._checked or not 0.0 <= clock.seconds < when < COMMON_SPAN:
             if self._replaced is not None:
                 self._replaced.poll()
             return checked.set_timer(self, clock.tick_at(when), when, callback, args, context, "call_at")
         # What follows is clock.tick_at() and checked.set_timer(), in line.
-        if (tick := int(when * TICKS_PER_SECOND + 0.5)) <= clock.tick:
+        if (tick := int(when * TICKS + 0.5)) <= clock.tick:
             tick = clock.tick + 1
         handle = TimerHandle()
         handle._callback = callback
@@ -426,8 +432,10 @@ class VirtualLoop(Services):
         handle._loop = self
         handle._when = when
         timers = self._timers
-        timers.number = number = timers.number + 1
-        handle._scheduled = -number
+        timers.added = True
+        if timers.numbered:
+            timers.number = number = timers.number + 1
+            handle._scheduled = -number
         entry = timers.by_tick.get(tick)
         if entry is None:
             timers.by_tick[tick] = handle
@@ -560,12 +568,7 @@ class VirtualLoop(Services):
             future.remove_done_callback(stop_loop_of)
         if not future.done():
             raise RuntimeError("Event loop stopped before Future completed.")
-        try:
-            return future.result()
-        except (OSError, BaseExceptionGroup) as exc:
-            if self._network is not None:
-                explain_descriptors(exc)
-            raise
+        return future.result() if self._network is None else explained_result(future)
 
     def stop(self) -> None:
         """Stop at the end of this turn: what is queued now still runs."""

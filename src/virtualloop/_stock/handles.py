@@ -1,8 +1,8 @@
 """Callbacks that somebody may cancel.
 
-Owns asyncio's two kinds of handle, made cheaply. `asyncio.Handle.__init__` asks the loop for its debug flag and fills
-nine slots; for a callback that does little, that is most of what it costs. So outside debug mode handles are made
-without `__init__`, by `make_handle` and by the loop's own hot path; in debug mode the loop makes asyncio's own.
+Owns asyncio's handle, made cheaply. `asyncio.Handle.__init__` asks the loop for its debug flag and fills nine slots;
+for a callback that does little, that is most of what it costs. So outside debug mode handles are made without
+`__init__`, by `make_handle` and by the loop's own hot path; in debug mode the loop makes asyncio's own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Handle", "TimerHandle", "describe_handle", "make_handle"]
+__all__ = ["Handle", "describe_handle", "make_handle"]
 
 
 class Handle(asyncio.Handle):
@@ -42,45 +42,6 @@ class Handle(asyncio.Handle):
         """Cancel the callback; cancelling twice is fine."""
         self._callback = None
         self._args = None
-
-
-class TimerHandle(asyncio.TimerHandle):
-    """A callback with a deadline. The comments above hold here as well."""
-
-    __slots__ = ()
-    _callback: Any
-    _args: Any
-    _context: Context
-    _loop: Any
-    _when: float
-    #: Its number among timers, and where the run is recorded, who set it for when.
-    _scheduled: Any
-    _repr = None
-    _source_traceback = None
-
-    if TYPE_CHECKING:
-
-        def __init__(self) -> None: ...
-    else:
-        __init__ = object.__init__
-
-    @property
-    def _cancelled(self) -> bool:  # type: ignore[override]  # as above
-        return self._callback is None
-
-    def cancel(self) -> None:
-        """Cancel the timer; cancelling twice is fine."""
-        if self._callback is not None:
-            self._callback = None
-            self._args = None
-            self._loop._timer_handle_cancelled(self)
-
-    # Two timers are equal if they are the same; asyncio's comparison of all they hold is for its heap.
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    __hash__ = object.__hash__
 
 
 def make_handle(
