@@ -2,9 +2,9 @@
 
 Owns the two kinds of entry and what can be done with one; knows no queue, no order and no asyncio.
 
-- A **step** of a task is a tuple, (context, callback, argument), or (context, callback, argument, tag) while a run is
-  recorded. The argument is None for a step without one, FIRST for the first step of a task where that matters, else
-  the future that woke the task. Steps have no handle, because whoever queues one, a C function, drops it.
+- A **step** of a task is a tuple, (context, callback, argument), or (context, callback, argument, tag, task) while a
+  run is recorded. The argument is None for a step without one, FIRST for the first step of a task where that matters,
+  else the future that woke the task. Steps have no handle, because whoever queues one, a C function, drops it.
 - Everything else is a **handle**: an object with `_callback`, which is None once it was cancelled, `_args`, `_context`.
 
 The fast bodies of the scheduler do in line what `run` does.

@@ -71,7 +71,8 @@ class Instrument(Protocol):
 
     One that has a method `begin_turn(*, idle)` is told when what arrives in a turn is queued, and whether there was
     nothing else to do. One that has a method `end_turn()` is told when a turn is over in which it was added, before the
-    clock moves, unless the drive ends with it.
+    clock moves, unless the drive ends with it. One that has a method `turn(take, ready)` is asked by it, where it is
+    the only one, for what runs all of a turn: `take` takes out the entry that runs next, `ready` is as long as that.
     """
 
     def around(self, run: Run) -> Run:

@@ -18,33 +18,26 @@ import sys
 import weakref
 from collections.abc import Callable
 from functools import partial
-from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType, TracebackType
-from typing import Any, NamedTuple
+from itertools import repeat
+from types import CodeType, CoroutineType, FrameType, FunctionType
+from typing import Any
 
 from virtualloop._core.clock import Clock
-from virtualloop._core.coroutines import WRAPPERS, awaited_by, first_handler, frame_of, wrapped
+from virtualloop._core.coroutines import frame_of
 from virtualloop._core.entries import FIRST
 from virtualloop._core.entries import run as run_entry
+from virtualloop._core.places import Places
 from virtualloop._core.ready import ReorderingQueue
-from virtualloop._core.shown import described, shown
+from virtualloop._core.record import UNNUMBERED, Event
+from virtualloop._core.scheduler import FEW
+from virtualloop._core.shown import described, name_of, shown
 from virtualloop._core.timers import Timers
 from virtualloop._errors import PropertyError
 
-__all__ = ["BOTTOMS", "TELLS", "UNNUMBERED", "Event", "Recorder", "Step"]
+__all__ = ["BOTTOMS", "TELLS", "Recorder"]
 
 #: The attribute of those tasks that say themselves when they are cancelled.
 TELLS = "_virtualloop_tells_who_cancels"
-
-# How a code object counts in a chain of awaits: the reader's own; that of a library, public or not, which may come back
-# to the reader's own; an operation that a reader knows by name, below which there is nothing of the reader's; one that
-# awaits what it is given; and what has no name that a reader knows.
-_OWN, _LIBRARY, _LIBRARY_INNER, _OPERATION, _PASSES_ON, _INNER, _BOTTOM = range(7)
-#: Operations of asyncio that await a coroutine they are given, without making a task of it.
-PASSING_ON = frozenset({"staggered_race", "wait_for"})
-
-#: A task that nobody has given a number yet is not given one by being recorded: the run would be another one. It is
-#: known by one beyond those of all tasks and futures.
-UNNUMBERED = 1 << 50
 
 #: In the dict of an exception: the task that handles it, and the step in which it was raised there.
 _RAISED = "_virtualloop_raised"
@@ -52,44 +45,12 @@ _RAISED = "_virtualloop_raised"
 _NOBODY = (None, None)
 
 
-class Step(NamedTuple):
-    """One callback that ran, or one task that was resumed."""
-
-    tick: int
-    #: A task's number; for a plain callback its code, or its name where it has none.
-    subject: int | CodeType | str
-    #: The step that queued it or set its timer; None for what came from outside of any step.
-    waker: int | None
-    #: A task: whether CancelledError was thrown into it. A timer: the tick it was set for. Else None.
-    detail: Any
-    #: A task: the innermost of the reader's frames when it came to rest, as code and the offset in it; where there is
-    #: none, the innermost of a library's. One that has ended in its first step is where it begins: without an offset.
-    code: CodeType | None
-    offset: int | None
-    #: A task at rest: the operation, of asyncio's or a library's, that this frame called, else the number of the task
-    #: or the type of the future that it awaits, or None. What has ended: how, in words.
-    awaits: CodeType | int | type | str | None
-
-
-class Event(NamedTuple):
-    """Something between two steps, or inside one: a note, a choice, a deviation from stock asyncio's order."""
-
-    #: How many steps had been recorded: the number of the step it belongs to, or comes before.
-    step: int
-    tick: int
-    kind: str
-    #: Whether stock asyncio on an idle machine would have gone another way.
-    deviates: bool
-    #: What `trace` makes words of, by kind.
-    data: tuple[Any, ...]
-
-
 class Recorder:
     """The record of one loop."""
 
     def __init__(self, is_machinery: Callable[[CodeType], bool], library_of: Callable[[CodeType], str | None]) -> None:
-        self._is_machinery = is_machinery
-        self._library_of = library_of
+        #: What is known of the code that the run has come through.
+        self.places = Places(is_machinery, library_of, BOTTOMS)
         #: Steps as plain tuples in the form of `Step`, because making a NamedTuple takes as long as a short step.
         self.steps: list[tuple[Any, ...]] = []
         #: In the form of `Event`, likewise.
@@ -110,7 +71,7 @@ class Recorder:
         #: How many steps each task made on which host, by number, where the network has any: None is for "localhost".
         #: And what tells the host of a context.
         self.visits: dict[int, dict[str | None, int]] = {}
-        self.host_of: Callable[[Any], str | None] | None = None
+        self._host_of: Callable[[Any], str | None] | None = None
         #: What the loop was made with, in words.
         self.title: str | None = None
         #: How many steps and events there were when the program had failed, and when; what comes after cleans up.
@@ -130,16 +91,9 @@ class Recorder:
         # Deadlines that the clock has passed by in this turn, and where it came from.
         self._late_from = 0
         self._late: list[Any] = []
-        # What each code object counts as, by id, and what keeps those ids theirs. Of the reader's own, where the code
-        # begins that handles exceptions.
-        self._counts_as: dict[int, int] = {id(code): _BOTTOM for code in BOTTOMS}
-        self._codes: list[CodeType] = []
-        self._handlers: dict[int, int] = {}
-        # Of these, the reader's own, with the offset from which on it handles exceptions; operations; and all that is
-        # nobody's whom a reader knows.
-        self._own: dict[int, int] = {}
-        self._operations: set[int] = set()
-        self._skipped: set[int] = set()
+        # Whether there is more to look at after a step than where its task rests: tasks that may have begun in it or
+        # that do not say who cancels them, or hosts.
+        self._alert = False
         #: Whether tasks may have begun in the midst of this step; else it is `now` whatever happens in it.
         self.begins = False
         # The task whose step it is, if so, and those that have begun, each with its coroutine (one that has ended does
@@ -152,6 +106,9 @@ class Recorder:
         self._current_task: Callable[[], Any]
         self._failed: Callable[[BaseException, Any], None]
         self._wrapper: object = None
+        self._task_type: Any
+        self._handle_type: Any
+        self._timer_type: Any
         self._clock: Clock
         self._timers: Timers
 
@@ -175,10 +132,14 @@ class Recorder:
         current_task: Callable[[], Any],
         failed: Callable[[BaseException, Any], None],
         wrapper: object,
+        task_type: type,
+        handle_type: type,
+        timer_type: type,
     ) -> None:
         """Take the parts of the loop.
 
-        Its queue, what says which task runs, what it tells of errors, and the callback that wraps others.
+        Its queue, what says which task runs, what it tells of errors, the callback that wraps others, and the classes
+        of its own tasks, which keep where they rest, of its handles that keep who has queued them, and of its timers.
         """
         self._clock = clock
         self._timers = timers
@@ -186,6 +147,9 @@ class Recorder:
         self._current_task = current_task
         self._failed = failed
         self._wrapper = wrapper
+        self._task_type = task_type
+        self._handle_type = handle_type
+        self._timer_type = timer_type
 
     def end(self) -> None:
         """Let go of the loop, which is closed."""
@@ -195,24 +159,132 @@ class Recorder:
         self._withheld = self.withheld()
         self._held.clear()
         self._moved.clear()
-        self.host_of = None
+        self._host_of = None
+
+    def tell_hosts(self, host_of: Callable[[Any], str | None]) -> None:
+        """Note which task makes its steps on which host: `host_of` tells that of a context."""
+        self._host_of = host_of
+        self._alert = True
 
     # --- what the loop tells ------------------------------------------------------------------------------------------
+
+    def turn(self, take: Callable[[], Any], ready: Any) -> Callable[[bool], None]:
+        """Return what runs a turn, and records it, where nothing else looks at steps.
+
+        `take` takes out the entry that runs next, and `ready` is as long as the turn; what is returned is told whether
+        the loop had nothing else to do. This is the hot path: `step` and `call` in line, for most of what there is.
+        """
+        steps, moved, held = self.steps, self._moved, self._held
+        handle_type, timer_type, wrapper = self._handle_type, self._timer_type, self._wrapper
+        clock, failed, operations = self._clock, self._failed, self.places.operations
+        append = steps.append
+
+        def turn(idle: bool) -> None:
+            subject: int | CodeType | str
+            if self._late:
+                self.begin_turn(idle=idle)
+            n = len(ready)
+            for _ in FEW[n] if n < 17 else repeat(None, n):
+                entry = take()
+                kind: Any = type(entry)
+                # Nothing that has run may live on in a variable while the next one does: each is written anew before.
+                if kind is tuple:
+                    context, callback, argument, waker, task = entry
+                    try:
+                        rest = task._virtualloop_rest
+                    except AttributeError:  # another class than the loop's own
+                        rest = None
+                    if rest is None:
+                        own = None
+                        self.step(entry)
+                        continue
+                    number, own, code, limit, awaits = rest
+                    self.now = len(steps)
+                    if moved:
+                        self._has_moved(entry)
+                    if cancelled := task._must_cancel:
+                        self.overruled.add(self.now)
+                    if argument is not None and not cancelled:
+                        cancelled = argument.cancelled()
+                    try:
+                        if argument is None:
+                            context.run(callback)
+                        else:
+                            context.run(callback, argument)
+                    except (SystemExit, KeyboardInterrupt, PropertyError):
+                        raise
+                    except BaseException as exc:
+                        failed(exc, entry)
+                    finally:
+                        if (
+                            type(inner := own.cr_await) is CoroutineType
+                            and ((below := inner.cr_code) is awaits or id(below) in operations)
+                            and (offset := own.cr_frame.f_lasti) < limit
+                        ):
+                            # What _record() comes to for most tasks.
+                            append((clock.tick, number, waker, cancelled, code, offset, below))
+                        else:
+                            self._record(task, number, waker, cancelled)
+                        inner = None
+                        if self._alert:
+                            self._attend(number, context)
+                        self.now = None
+                    continue
+                context = callback = argument = task = rest = own = None
+                callback = entry._callback
+                if callback is None:  # cancelled
+                    self.tags.pop(id(entry), None)
+                    continue
+                if kind is handle_type:
+                    waker, due = entry._waker, None
+                elif kind is timer_type and not held:
+                    waker, due, _ = entry._scheduled
+                else:
+                    self.call(entry)
+                    continue
+                self.now = len(steps)
+                if moved:
+                    self._has_moved(entry)
+                if type(callback) is FunctionType and callback is not wrapper:
+                    subject = callback.__code__
+                else:
+                    subject = self._known_callback(entry)
+                failure = None
+                try:
+                    argument = entry._args
+                    if not argument:
+                        entry._context.run(callback)
+                    elif len(argument) == 1:
+                        entry._context.run(callback, argument[0])
+                    elif len(argument) == 2:
+                        entry._context.run(callback, argument[0], argument[1])
+                    else:
+                        entry._context.run(callback, *argument)
+                except (SystemExit, KeyboardInterrupt, PropertyError):
+                    raise
+                except BaseException as exc:
+                    failure = f"raises {described(exc)}"
+                    failed(exc, entry)
+                finally:
+                    append((clock.tick, subject, waker, due, None, 0, failure))
+                    if self._alert:
+                        self._attend(None, None)
+                    self.now = None
+
+        return turn
 
     def step(self, entry: Any, run: Callable[[Any], object] | None = None) -> None:
         """Make a step, of a task mostly, and record it. `run` does it where debug mode has its own way.
 
-        An entry is what it is in the loop's queue, with its tag as a fourth part.
+        An entry is what it is in the loop's queue, with its tag and its task as two parts more.
         """
         if type(entry) is not tuple:
             self.call(entry, run)
             return
-        steps = self.steps
-        self.now = len(steps)
+        self.now = len(self.steps)
         if self._moved:
             self._has_moved(entry)
-        context, callback, argument, waker = entry
-        task = callback.__self__
+        context, callback, argument, waker, task = entry
         try:
             number = task._virtualloop_number
         except AttributeError:
@@ -233,37 +305,18 @@ class Recorder:
         except BaseException as exc:
             self._failed(exc, entry)
         finally:
-            if self.host_of is not None:
-                visits = self.visits.setdefault(number, {})
-                host = self.host_of(context)
-                visits[host] = visits.get(host, 0) + 1
-            own: Any = task.get_coro()
-            if (
-                type(own) is CoroutineType
-                and type(inner := own.cr_await) is CoroutineType
-                and id(awaits := inner.cr_code) in self._operations
-                and (offset := own.cr_frame.f_lasti) < self._own.get(id(code := own.cr_code), 0)  # type: ignore[union-attr]  # as it waits
-            ):
-                # What _at_rest() comes to for most tasks.
-                steps.append((self._clock.tick, number, waker, cancelled, code, offset, awaits))
-            elif task.done():
-                steps.append(self._ended(task, number, waker, cancelled, first=first))
-            else:
-                steps.append(self._at_rest(task, number, waker, cancelled))
-            if self._silent:
-                self._look_at_the_silent()
-            if self.begins:
-                self._record_begun()
+            self._record(task, number, waker, cancelled, first)
+            if self._alert:
+                self._attend(number, context)
             self.now = None
 
-    def call(self, handle: Any, run: Callable[[Any], object] | None) -> None:
+    def call(self, handle: Any, run: Callable[[Any], object] | None = None) -> None:
         """Run a plain callback, and record it. `run` as above."""
-        waker = self.tags.pop(id(handle), None)
+        waker = handle._waker if type(handle) is self._handle_type else self.tags.pop(id(handle), None)
         callback = handle._callback
         if callback is None:  # cancelled
             return
-        steps = self.steps
-        self.now = len(steps)
+        self.now = len(self.steps)
         if self._moved:
             self._has_moved(handle)
         due = None
@@ -273,38 +326,19 @@ class Recorder:
                 in_time, *_ = held
                 if self.now > in_time or self._clock.tick > due:
                     self._add("hold", (waker, due, self._subject(handle)), True)
-        try:
-            subject = callback.__code__
-        except AttributeError:
-            subject = _name_of(callback)
-        else:
-            if callback is self._wrapper:
-                subject = self._subject(handle)
+        subject = self._known_callback(handle)
         failure = None
         try:
-            if run is not None:
-                run(handle)
-            else:
-                args = handle._args
-                if not args:
-                    handle._context.run(callback)
-                elif len(args) == 1:
-                    handle._context.run(callback, args[0])
-                elif len(args) == 2:
-                    handle._context.run(callback, args[0], args[1])
-                else:
-                    handle._context.run(callback, *args)
+            (run or run_entry)(handle)
         except (SystemExit, KeyboardInterrupt, PropertyError):
             raise
         except BaseException as exc:
             failure = f"raises {described(exc)}"
             self._failed(exc, handle)
         finally:
-            steps.append((self._clock.tick, subject, waker, due, None, 0, failure))
-            if self._silent:
-                self._look_at_the_silent()
-            if self.begins:
-                self._record_begun()
+            self.steps.append((self._clock.tick, subject, waker, due, None, 0, failure))
+            if self._alert:
+                self._attend(None, None)
             self.now = None
 
     def around(self, run: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -331,7 +365,7 @@ class Recorder:
     def raises(self, exc: BaseException) -> None:
         """The step that runs has raised what the program fails with, and its task goes on."""
         if (step := self.here()) is not None:
-            self.raised[step] = (step, f"raises {described(exc)}", *self._raised_at(exc.__traceback__))
+            self.raised[step] = (step, f"raises {described(exc)}", *self.places.raised_at(exc.__traceback__))
 
     def withheld(self) -> list[tuple[Any, ...]]:
         """Return events that were held and have not come in: they are none before the run is over."""
@@ -352,7 +386,7 @@ class Recorder:
     def cancels(self, task: Any) -> None:
         """Take note that the step that runs cancels a task, and of the reader's line that does."""
         if self.here() is not None and not task.done():
-            self._add("cancels", (self._number_of(task), *self._line_of_reader(sys._getframe(1))))
+            self._add("cancels", (self._number_of(task), *self.places.line_above(sys._getframe(1))))
 
     def wakes(self, task: Any, frame: FrameType) -> None:
         """Take note that the step that runs completes what a task waits for, where a line of the reader's does.
@@ -361,7 +395,7 @@ class Recorder:
         """
         if self.now is None:
             return
-        code, offset = self._line_of_reader(frame)
+        code, offset = self.places.line_above(frame)
         if code is not None:
             try:
                 number = task._virtualloop_number
@@ -371,19 +405,6 @@ class Recorder:
                 self._meet(task, number)
             step = self.here() if self.begins else self.now
             self.events.append((step, self._clock.tick, "wakes", False, (number, code, offset)))
-
-    def _line_of_reader(self, frame: FrameType | None) -> tuple[CodeType | None, int]:
-        """Return the innermost line of the reader's that is being run in this step: code and offset."""
-        skipped = self._skipped
-        while frame is not None:
-            code = frame.f_code
-            if id(code) not in skipped:
-                count = self._counts_as.get(id(code))
-                if count is not None or (count := self._count(code)) <= _LIBRARY_INNER:
-                    # Below the step there is whoever runs the loop.
-                    return (None, 0) if count == _BOTTOM else (code, frame.f_lasti)
-            frame = frame.f_back
-        return None, 0
 
     def incident(self, text: str) -> None:
         """Take note of what the program does to the world it runs in, such as to crash a host."""
@@ -452,7 +473,7 @@ class Recorder:
     def may_begin(self) -> None:
         """Take note that a task may be about to begin in the midst of this step."""
         if not self.begins:
-            self.begins = True
+            self.begins = self._alert = True
             self._task = self._current_task()
         self.here()
 
@@ -489,7 +510,8 @@ class Recorder:
             if task.done():
                 self.steps.append(self._ended(task, number, waker, False, first=coro))
             else:
-                self.steps.append(self._at_rest(task, number, waker, False))
+                step, _ = self._at_rest(task, number, waker, False)
+                self.steps.append(step)
 
     def _known_as(self, task: Any) -> int:
         """Return the number of a task, or what it is known by until it has one."""
@@ -498,75 +520,75 @@ class Recorder:
 
     # --- what a step did ----------------------------------------------------------------------------------------------
 
-    def _at_rest(self, task: Any, number: int, waker: int | None, cancelled: bool) -> tuple[Any, ...]:
+    def _record(self, task: Any, number: int, waker: int | None, cancelled: bool, first: Any = None) -> None:
+        """Record the step that a task has made; `first` is its coroutine if it was the first."""
+        rest: tuple[Any, ...] | None = None
+        own = task.get_coro()
+        if (
+            type(own) is CoroutineType
+            and type(inner := own.cr_await) is CoroutineType
+            and id(awaits := inner.cr_code) in self.places.operations
+            and (offset := own.cr_frame.f_lasti) < (limit := self.places.own.get(id(code := own.cr_code), 0))  # type: ignore[union-attr]  # as it waits
+        ):
+            # What _at_rest() comes to for most tasks.
+            step: tuple[Any, ...] = (self._clock.tick, number, waker, cancelled, code, offset, awaits)
+            rest = (number, own, code, limit, awaits) if number < UNNUMBERED else None
+        elif task.done():
+            step = self._ended(task, number, waker, cancelled, first=first)
+        else:
+            step, rest = self._at_rest(task, number, waker, cancelled)
+        self.steps.append(step)
+        if isinstance(task, self._task_type):
+            task._virtualloop_rest = rest
+
+    def _attend(self, number: int | None, context: Any) -> None:
+        """Look at more after a step, a task's of this number if it was one's."""
+        if self._host_of is not None and number is not None:
+            visits = self.visits.setdefault(number, {})
+            host = self._host_of(context)
+            visits[host] = visits.get(host, 0) + 1
+        if self._silent:
+            self._look_at_the_silent()
+        if self.begins:
+            self._record_begun()
+        self._alert = bool(self._silent) or self._host_of is not None
+
+    def _at_rest(
+        self, task: Any, number: int, waker: int | None, cancelled: bool
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
         """Return how a task came to rest: at which code and offset in it, and what it awaits.
 
-        That is down the chain of awaits to the innermost frame of the reader's own, and the first operation below it
-        that has a name.
+        And what it may be known by when it comes to rest again in the same coroutine, awaiting some operation: which
+        number and coroutine, its code, from where on that handles exceptions, and the operation.
         """
-        own = task.get_coro()
-        code: Any
-        awaits: Any = None
-        counts_as, handlers = self._counts_as, self._handlers
-        # For a coroutine, what awaited_by() and its like do is put in line.
-        if type(own) is CoroutineType:
-            code = own.cr_code
-            inner = own.cr_await
-        else:
-            code = getattr(own, "cr_code", None) or getattr(own, "gi_code", None)
-            inner = awaited_by(own)
-        # A library's frames are told of only where none of the reader's is around them.
-        count = counts_as.get(id(code))
-        is_inside = code is not None and (self._count(code) if count is None else count) == _OWN
-        handling = [own] if handlers and id(code) in handlers else None
-        while inner is not None:
-            kind = type(inner)
-            if kind is CoroutineType:
-                code = inner.cr_code
-                below = inner.cr_await
-            elif kind is GeneratorType:
-                code = inner.gi_code
-                below = inner.gi_yieldfrom
-            elif kind is AsyncGeneratorType:
-                code = inner.ag_code
-                below = inner.ag_await
-            elif kind.__name__ in WRAPPERS:
-                inner = wrapped(inner)
-                continue
-            else:
-                break
-            count = counts_as.get(id(code))
-            if count is None:
-                count = self._count(code)
-            if count == _OPERATION:
-                if awaits is None:
-                    awaits = code
-                break
-            if count == _OWN or (count <= _LIBRARY_INNER and not is_inside):
-                own = inner
-                awaits = None
-                is_inside = count == _OWN
-                if handlers and id(code) in handlers:
-                    handling = [*(handling or ()), inner]
-            elif (count in (_LIBRARY, _PASSES_ON)) and awaits is None:
-                awaits = code
-            inner = below
+        places = self.places
+        awaits: Any
+        inner, awaits, handling = places.rest_of(task.get_coro())
         if handling is not None:
             self._look_for_handled(handling, number)
-        if awaits is None and (waiter := task._fut_waiter) is not None:
-            awaits = self._known_as(waiter) if hasattr(waiter, "get_coro") else type(waiter)
-            if not isinstance(awaits, type) and awaits >= UNNUMBERED:
-                self._number_of(waiter)  # Nothing else may be seen of it.
-        frame = own.cr_frame if type(own) is CoroutineType else frame_of(own)
+        rest = None
+        if awaits is None:
+            if (waiter := task._fut_waiter) is not None:
+                awaits = self._known_as(waiter) if hasattr(waiter, "get_coro") else type(waiter)
+                if not isinstance(awaits, type) and awaits >= UNNUMBERED:
+                    self._number_of(waiter)  # Nothing else may be seen of it.
+        elif (
+            type(inner) is CoroutineType
+            and id(awaits) in places.operations
+            and (limit := places.own.get(id(inner.cr_code), 0))
+            and number < UNNUMBERED
+        ):
+            rest = (number, inner, inner.cr_code, limit, awaits)
+        frame = inner.cr_frame if type(inner) is CoroutineType else frame_of(inner)
         if frame is None:
-            return (self._clock.tick, number, waker, cancelled, None, 0, awaits)
-        return (self._clock.tick, number, waker, cancelled, frame.f_code, frame.f_lasti, awaits)
+            return (self._clock.tick, number, waker, cancelled, None, 0, awaits), None
+        return (self._clock.tick, number, waker, cancelled, frame.f_code, frame.f_lasti, awaits), rest
 
     def _look_for_handled(self, coroutines: list[Any], number: int) -> None:
         """Mark exceptions that a task handles where it rests: they were raised in this step, or earlier."""
         for coro in coroutines:
             frame = frame_of(coro)
-            if frame is None or frame.f_lasti < self._handlers[id(frame.f_code)]:
+            if frame is None or frame.f_lasti < self.places.handlers[id(frame.f_code)]:
                 continue
             for thing in gc.get_referents(coro):
                 if isinstance(thing, BaseException) and thing.__traceback__ is not None:
@@ -578,7 +600,7 @@ class Recorder:
         """Take note of a task that makes its first step in the queue; return whether it is the first of all."""
         coro = task.get_coro()
         self._name(task, coro, number)
-        known = self._unnumbered.get(task, number)
+        known = self._unnumbered.get(task, number) if self._unnumbered else number
         if known != number and known in self.names:
             self.numbered[known] = number
             self._silent.pop(known, None)
@@ -594,6 +616,7 @@ class Recorder:
             self.coroutines[number] = name
         if not hasattr(task, TELLS):
             self._silent[number] = weakref.ref(task), task.cancelling()
+            self._alert = True
 
     def _look_at_the_silent(self) -> None:
         """Take note of the tasks that the step which runs has cancelled, as far as they have not said so."""
@@ -621,7 +644,7 @@ class Recorder:
             how = "cancelled"
         elif (exc := task._exception) is not None:
             how = f"raises {described(exc)}"
-            raised, at = self._raised_at(exc.__traceback__)
+            raised, at = self.places.raised_at(exc.__traceback__)
             if raised is not None:
                 code, offset = raised, at
             self._look_for_raised(exc, number)
@@ -634,17 +657,11 @@ class Recorder:
             (exc,) = exc.exceptions
         by, step = vars(exc).pop(_RAISED, (None, 0))
         if by == number:
-            self.raised[len(self.steps)] = (step, f"raises {described(exc)}", *self._raised_at(exc.__traceback__))
-
-    def _raised_at(self, traceback: TracebackType | None) -> tuple[CodeType | None, int]:
-        """Return the innermost of the reader's frames in a traceback; where there is none, of a library's."""
-        code, offset, is_own = None, 0, False
-        while traceback is not None:
-            its = traceback.tb_frame.f_code
-            if not self._is_machinery(its) and ((own := self._library_of(its) is None) or not is_own):
-                code, offset, is_own = its, traceback.tb_lasti, own
-            traceback = traceback.tb_next
-        return code, offset
+            self.raised[len(self.steps)] = (
+                step,
+                f"raises {described(exc)}",
+                *self.places.raised_at(exc.__traceback__),
+            )
 
     def _number_of(self, task: Any) -> int:
         number = self._known_as(task)
@@ -658,38 +675,20 @@ class Recorder:
         callback = entry._callback
         if callback is self._wrapper:
             callback = entry._args[0]._callback
-        return _name_of(callback)
+        return name_of(callback)
 
-    def _count(self, code: CodeType) -> int:
-        """Return what a code object counts as, seen for the first time."""
-        self._codes.append(code)
-        is_private = any(part.startswith("_") and not part.startswith("__") for part in code.co_qualname.split("."))
-        if not self._is_machinery(code):
-            is_own = self._library_of(code) is None
-            count = _OWN if is_own else _LIBRARY_INNER if is_private else _LIBRARY
-        elif is_private:
-            count = _INNER
-        else:
-            count = _PASSES_ON if code.co_name in PASSING_ON else _OPERATION
-        if count == _OPERATION:
-            self._operations.add(id(code))
-        elif count == _OWN:
-            if (begins := first_handler(code)) is not None:
-                self._handlers[id(code)] = begins
-            self._own[id(code)] = sys.maxsize if begins is None else begins
-        if count > _LIBRARY_INNER:
-            self._skipped.add(id(code))
-        self._counts_as[id(code)] = count
-        return count
+    def _known_callback(self, handle: Any) -> int | CodeType | str:
+        """Return what a step is known by that runs a plain callback."""
+        callback = handle._callback
+        if callback is self._wrapper:
+            return self._subject(handle)
+        code = getattr(callback, "__code__", None)
+        return name_of(callback) if code is None else code
 
 
 #: The frames that a step begins with.
-BOTTOMS = (Recorder.step.__code__, Recorder.call.__code__)
-
-
-def _name_of(callback: Any) -> CodeType | str:
-    """Return what is known of a callback that is no plain function or method."""
-    while hasattr(callback, "func"):  # functools.partial
-        callback = callback.func
-    name = getattr(callback, "__qualname__", None) or type(callback).__qualname__
-    return getattr(callback, "__code__", None) or str(name)
+BOTTOMS = (
+    *(constant for constant in Recorder.turn.__code__.co_consts if isinstance(constant, CodeType)),
+    Recorder.step.__code__,
+    Recorder.call.__code__,
+)

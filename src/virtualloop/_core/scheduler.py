@@ -452,13 +452,7 @@ class Scheduler:
 
     def _run_instrumented(self) -> None:
         """The body with instruments, at any order."""
-        outside = self.outside
-        assert outside is not None
-        run: Run = run_entry
-        for instrument in self._instruments:
-            run = instrument.around(run)
-        begin = [turn for each in self._instruments if (turn := getattr(each, "begin_turn", None)) is not None]
-        take = self._taking()
+        turn = self._turn()
         ready, clock, ticks, sources = self._ready, self._clock, self._timers.ticks, self._sources
         late: Any = self.arrivals or NOTHING_LATE
         held, by_turns = (self.arriving if self.arrivals is None else late.held), late.by_turns
@@ -467,26 +461,43 @@ class Scheduler:
         while True:
             has_due = ticks and (ticks[0] <= late.horizon or ticks[0] <= clock.tick)
             idle = bool(has_due or not ready or held or by_turns or sources) and self._begin_turn()
-            for begin_turn in begin:
-                begin_turn(idle=idle)
             if idle:
                 turns = 0
-            n = len(ready)
-            for _ in FEW[n] if n < 17 else repeat(None, n):
-                entry = take()
-                try:
-                    run(entry)
-                except (SystemExit, KeyboardInterrupt, PropertyError):
-                    raise
-                except BaseException as exc:
-                    outside.failed(exc, entry)
-            entry = None
+            turn(idle)
             if self.leave:
                 return
             turns += 1
             if turns >= look_at:
                 turns = self._check_livelock(turns)
                 look_at = turns + self.spin.next_look(len(ready))
+
+    def _turn(self) -> Callable[[bool], None]:
+        """Return what runs a turn, once what arrives is queued, told whether there was nothing else to do."""
+        outside = self.outside
+        assert outside is not None
+        ready, take = self._ready, self._taking()
+        if len(self._instruments) == 1 and (make := getattr(self._instruments[0], "turn", None)) is not None:
+            alone: Callable[[bool], None] = make(take, ready)
+            return alone
+        failed = outside.failed
+        run: Run = run_entry
+        for instrument in self._instruments:
+            run = instrument.around(run)
+        begin = [told for each in self._instruments if (told := getattr(each, "begin_turn", None)) is not None]
+
+        def turn(idle: bool) -> None:
+            for begin_turn in begin:
+                begin_turn(idle=idle)
+            for _ in repeat(None, len(ready)):
+                entry = take()
+                try:
+                    run(entry)
+                except (SystemExit, KeyboardInterrupt, PropertyError):
+                    raise
+                except BaseException as exc:
+                    failed(exc, entry)
+
+        return turn
 
     def make_turn(self, run: Run) -> bool:
         """Make one turn of a drive, by `run`; return False if the clock has moved or the drive is to end."""

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 import reprlib
+from types import CodeType
+from typing import Any
 
-__all__ = ["described", "shown", "without_addresses"]
+__all__ = ["described", "name_of", "shown", "without_addresses"]
 
 #: A value of the program's or a message is cut to this many characters: it has to fit into a line.
 MAX_SHOWN = 80
@@ -37,3 +39,11 @@ def described(exc: BaseException) -> str:
 def without_addresses(text: str) -> str:
     """Return the text with every address that a repr put there cut out: the next run has others."""
     return _ADDRESS.sub("", text)
+
+
+def name_of(callback: Any) -> CodeType | str:
+    """Return what is known of a callback that is no plain function or method."""
+    while hasattr(callback, "func"):  # functools.partial
+        callback = callback.func
+    name = getattr(callback, "__qualname__", None) or type(callback).__qualname__
+    return getattr(callback, "__code__", None) or str(name)

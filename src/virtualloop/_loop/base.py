@@ -15,7 +15,8 @@ import threading
 import traceback
 import warnings
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Sequence, Sized
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Mapping, Sequence, Sized
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
 
 from virtualloop._folders import ASYNCIO, PACKAGE
@@ -95,6 +96,8 @@ class Services(TaskOwner, Networking):
     _step_type: type | None
     #: What keeps the record of the run, for a trace.
     _recorder: Recorder | None = None
+    #: Methods that stand in for the class's where a record is kept and nothing else is out of the ordinary, by name.
+    _in_place: Mapping[str, Callable[..., Any]] = MappingProxyType({})
     #: What somebody has put in the place of `time`; and the clocks and dice of its own, if it has any.
     _replaced: ReplacedTime | None = None
     _patches: Patches | None = None
@@ -154,8 +157,7 @@ class Services(TaskOwner, Networking):
             self._watched.close()
             self._look_again()
         self._closed = True
-        self._checked = True
-        self._step_type = None
+        self._check_anew()
         self._executor_shutdown_called = True
         executor = self._default_executor
         if executor is not None:
@@ -227,10 +229,14 @@ class Services(TaskOwner, Networking):
 
     def _check_anew(self) -> None:
         """Find out whether call_soon() and its kin have more to do than usual."""
-        self._checked = (
-            self._debug is not False or self._closed or self._recorder is not None or self._replaced is not None
-        )
+        unusual = self._debug is not False or self._closed or self._replaced is not None
+        self._checked = unusual or self._recorder is not None
         self._step_type = None if self._checked else step_type
+        for name, method in self._in_place.items():
+            if unusual:
+                vars(self).pop(name, None)
+            else:
+                vars(self)[name] = method
 
     def _debug_run(self, *, enabled: bool) -> None:
         """Have what runs watched as debug mode does, or not any more."""

@@ -1,4 +1,4 @@
-"""call_soon() and call_at() where something is out of the ordinary: in debug mode, with a record, on a closed loop.
+"""call_soon() and call_at() where something is out of the ordinary: in debug mode, on a closed loop, with a record.
 
 Owns what they check and note there; the ordinary ways, which are short, stand in the loop itself. Knows no order.
 """
@@ -15,7 +15,7 @@ from virtualloop._loop.base import check_callback, trimmed
 from virtualloop._loop.creation import mark_of
 from virtualloop._loop.timer_handle import TimerHandle
 from virtualloop._stock.handles import make_handle
-from virtualloop._stock.tasks import WAKEUP_NAME, Task, is_step, step_type, wakeup_type
+from virtualloop._stock.tasks import Task, is_step, step_type
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         def _check_thread(self) -> None: ...
 
 
-__all__ = ["call_soon", "recorded_call_soon", "set_timer"]
+__all__ = ["call_soon", "set_timer"]
 
 
 def call_soon(
@@ -63,7 +63,8 @@ def call_soon(
         if recorder is None:
             loop._ready.append((context, callback, mark))
         else:
-            loop._ready.append((context, callback, mark, recorder.here() if recorder.begins else recorder.now))
+            here = recorder.here() if recorder.begins else recorder.now
+            loop._ready.append((context, callback, mark, here, callback.__self__))  # type: ignore[attr-defined]  # as above
         return None  # type: ignore[return-value]  # to a C function that drops it, as in the loop's own call_soon()
     if plain:
         handle = make_handle(loop, callback, args, copy_context() if context is None else context)  # type: ignore[arg-type]
@@ -73,28 +74,6 @@ def call_soon(
         recorder.tags[id(handle)] = recorder.here() if recorder.begins else recorder.now
     loop._ready.append(handle)
     return handle  # type: ignore[no-any-return]  # either class
-
-
-def recorded_call_soon(loop: Checked) -> Callable[..., Any]:
-    """Return the call_soon() of a loop that keeps a record, where nothing else is out of the ordinary."""
-    recorder, ready = loop._recorder, loop._ready
-    assert recorder is not None
-
-    def recorded(callback: Any, *args: Any, context: Context | None = None) -> Any:
-        kind = type(callback)
-        if context is None or loop._debug is not False or loop._closed:
-            return call_soon(loop, callback, args, context)
-        if kind is wakeup_type and callback.__name__ == WAKEUP_NAME:
-            mark: object = args[0]
-            recorder.wakes(callback.__self__, sys._getframe(1))
-        elif kind is step_type and type(callback.__self__) is loop._own_task:
-            mark = None
-        else:
-            return call_soon(loop, callback, args, context)
-        ready.append((context, callback, mark, recorder.here() if recorder.begins else recorder.now))
-        return None  # to a C function that drops it, as in the loop's own call_soon()
-
-    return recorded
 
 
 def set_timer(

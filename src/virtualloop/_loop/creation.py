@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from virtualloop._core.entries import FIRST
 from virtualloop._loop.base import trim
-from virtualloop._stock.tasks import STOCK_TASK, Task, is_first_step, number_of
+from virtualloop._stock.tasks import STOCK_TASK, Task, TracedTask, is_first_step, number_of
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -66,6 +66,8 @@ def particular(
     try:
         if not default or kind is not Task:
             task._virtualloop_number = number
+            if kind is TracedTask:
+                task._virtualloop_rest = None
         task.__init__(coro, loop=loop, name=f"Task-{number}" if default else name, **kwargs)
         if loop._debug:
             trim(task._source_traceback)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial, wraps
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -17,6 +17,8 @@ from virtualloop._core.ready import ReorderingQueue
 from virtualloop._core.scheduler import Scheduler
 from virtualloop._loop.creation import attended
 from virtualloop._loop.handles import report, run_unless_cancelled
+from virtualloop._loop.timer_handle import TimerHandle
+from virtualloop._stock.handles import RecordedHandle
 from virtualloop._stock.tasks import NumberedTask, Task, TracedTask
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
         _choose: Any  # a function: as a type of one, it would be taken for a method
         _reordering: ReorderingQueue | None
         _own_task: type[Task] | None
+        _in_place: Mapping[str, Callable[..., Any]]
         _make_task: Callable[..., Any] | None
 
         def create_future(self) -> asyncio.Future[Any]: ...
@@ -174,9 +177,9 @@ def _reorder(loop: Fitted) -> None:
     loop._ready = loop._queue.items
 
 
-def keep_record(loop: Fitted, trace: Trace, call_soon: object) -> None:
-    """Have `trace` keep the record of a loop; `call_soon` is what its class has, unless it is one of the user's."""
-    from virtualloop._loop.checked import recorded_call_soon
+def keep_record(loop: Fitted, trace: Trace, ordinary: type, common_span: float) -> None:
+    """Have `trace` keep the record of a loop; the class `ordinary` has the methods that others stand in for."""
+    from virtualloop._loop.recorded import methods
     from virtualloop.trace._trace import Trace, recorder_of  # few loops have one
 
     if not isinstance(trace, Trace):
@@ -195,15 +198,22 @@ def keep_record(loop: Fitted, trace: Trace, call_soon: object) -> None:
         current_task=partial(asyncio.current_task, loop),  # type: ignore[arg-type]  # it is one
         failed=partial(report, loop),
         wrapper=run_unless_cancelled,
+        task_type=TracedTask,
+        handle_type=RecordedHandle,
+        timer_type=TimerHandle,
     )
     loop._recorder = recorder
     setattr(loop, "is_running", _noticing(loop, recorder, loop.is_running))  # noqa: B010  # a method to type checkers
     loop._own_task = TracedTask
     loop._make_task = attended
-    loop.get_debug()
     found: Any = loop
-    if type(found).call_soon is call_soon:
-        found.call_soon = recorded_call_soon(found)
+    loop._in_place = {
+        name: method
+        for name, method in methods(found, common_span).items()
+        if getattr(type(loop), name) is getattr(ordinary, name)  # else it is one of the user's
+    }
+    if not loop.get_debug():
+        vars(loop).update(loop._in_place)
 
 
 def _noticing(loop: Fitted, recorder: Recorder, is_running: Callable[[], bool]) -> Callable[[], bool]:

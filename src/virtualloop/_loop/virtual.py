@@ -214,7 +214,7 @@ class VirtualLoop(Services):
             options.vary(self, order, PLAIN if schedule is None else schedule)
         self._seed = seed if isinstance(seed, int) else None
         if trace is not None:
-            options.keep_record(self, trace, VirtualLoop.call_soon)
+            options.keep_record(self, trace, VirtualLoop, COMMON_SPAN)
         if strict:
             options.be_strict(self)
         if network is not None:

@@ -193,6 +193,7 @@ ATTRIBUTES = {
         _run="runs a callback and reports what it raises, in debug mode",
         _source_traceback="where it was created, in debug mode; loops trim their own frames from it",
         _when="as _loop",
+        _waker="ours: which step has queued it, for a trace",
         _scheduled="stock loops note there whether it is in their heap; this one who set it, for a trace",
     ),
     "Future, Task": _owner(
@@ -210,6 +211,7 @@ ATTRIBUTES = {
         _log_traceback="whether nobody has retrieved its exception, for strict loops",
         _children="of gather(): what it waits for, for reports",
         _virtualloop_number="ours, put there: what its place is in a set",
+        _virtualloop_rest="ours, put there: where it has come to rest, for a trace",
     ),
     "transports": _owner(
         "transport",

@@ -113,11 +113,15 @@ class NumberedTask(Task):
 
 
 class TracedTask(NumberedTask):
-    """The same on a loop that keeps a record: it says when it is cancelled, so that a trace knows who did it."""
+    """The same on a loop that keeps a record: it says when it is cancelled, so that a trace knows who did it.
 
-    __slots__ = ()
+    And it keeps for the recorder where it rests, as long as it lives.
+    """
+
+    __slots__ = ("_virtualloop_rest",)
     #: As a recorder knows those that do.
     _virtualloop_tells_who_cancels = True
+    _virtualloop_rest: Any
 
     def cancel(self, msg: Any = None) -> bool:
         """Cancel the task, as asyncio's own does."""
@@ -140,6 +144,7 @@ class FactoryTask(TracedTask):
         **kwargs: Any,
     ) -> None:
         number = self._virtualloop_number = _next_number(loop)
+        self._virtualloop_rest = None
         super().__init__(coro, loop=loop, name=f"Task-{number}" if name is None else name, **kwargs)  # type: ignore[arg-type]  # asyncio takes any object for a name
 
 

@@ -124,7 +124,7 @@ class Network:
         self._hosts, self._special, self._partitions = dict(hosts), dict(special), set(partitions)
         self._fabric = Fabric(driver, self._hosts, self._conditions_of, self._connect_timeout, self._here)
         if driver.recorder is not None:
-            driver.recorder.host_of = name_in
+            driver.recorder.tell_hosts(name_in)
         for way in self._partitions:
             self._fabric.set_partition(way, closed=True)
         return Stack(self._fabric, self._outside)

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from virtualloop._core.recorder import Event
+from virtualloop._core.record import Event
 from virtualloop._words import counted, listed
 from virtualloop.trace._history import History
 from virtualloop.trace._narrator import Narrator

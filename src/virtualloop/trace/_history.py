@@ -19,7 +19,8 @@ from pathlib import Path, PurePath
 from types import CodeType
 from typing import NamedTuple
 
-from virtualloop._core.recorder import UNNUMBERED, Event, Recorder, Step
+from virtualloop._core.record import UNNUMBERED, Event, Step
+from virtualloop._core.recorder import Recorder
 from virtualloop._words import kept_end, told_apart
 
 __all__ = ["History", "Line", "called", "has_default_name", "is_of_network", "is_of_thread"]

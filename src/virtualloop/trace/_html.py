@@ -11,7 +11,7 @@ import json
 from importlib.resources import files
 from typing import Any
 
-from virtualloop._core.recorder import Event
+from virtualloop._core.record import Event
 from virtualloop._words import listed
 from virtualloop.trace._chain import failing_steps
 from virtualloop.trace._history import History

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from types import CodeType
 
 from virtualloop._core.lateness import CLOSE
-from virtualloop._core.recorder import Event
+from virtualloop._core.record import Event
 from virtualloop._words import counted, duration, listed, seconds
 from virtualloop.trace._history import TIMEOUTS, History, called, has_default_name, is_of_network, is_of_thread
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from virtualloop._core.recorder import Event
+from virtualloop._core.record import Event
 from virtualloop._words import coarse, counted, cut, fitted, kept_end, seconds, told_apart
 from virtualloop.trace._history import has_default_name
 from virtualloop.trace._narrator import Narrator

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from virtualloop._core.clock import TICKS_PER_SECOND
-from virtualloop._core.recorder import Event, Recorder
+from virtualloop._core.record import Event
+from virtualloop._core.recorder import Recorder
 from virtualloop._report.frames import is_machinery, library_of
 from virtualloop.trace._history import History
 from virtualloop.trace._narrator import Narrator
