@@ -58,7 +58,7 @@ def test_only_what_is_always_right_is_asked_as_it_is():
     class Own(Random):
         pass
 
-    for schedule in (Random(1), Plain(), DeviationLog(Random(1))):
+    for schedule in (Random(1), Plain(), Deviating([]), DeviationLog(Random(1))):
         assert answers_of(schedule) == schedule.choose
     for schedule in (Random(random.Random(1)), Own(1), Recording(Plain()), Replay([]), Always(1)):
         assert answers_of(schedule) != schedule.choose
@@ -557,6 +557,9 @@ def test_small_draws_are_small_answers():
     ]
 
 
+CANCEL = Choice(1, 2, "cancel")
+
+
 class Says:
     """A schedule that answers each question by the last number there is, and remembers them."""
 
@@ -624,6 +627,22 @@ def test_what_deviates_leaves_what_follows_to_others():
     assert says.asked == [(7, "user")]
     nowhere = Deviating([], says)
     assert [nowhere.choose(n, "user") for n in (9, 4, 7)] == [8, 3, 6]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: Random(5), lambda: Deviating([(2, Choice(1, 6, "hold"))]), lambda: Deviating([(0, CANCEL)], Random(7))],
+)
+def test_some_know_of_which_kinds_they_deviate(make):
+    kinds = ("cancel", "user", "hold", "release", "late", "task", "slow", "apart", "reply", "loss")
+    own, logged = make(), DeviationLog(make())
+    seen = []
+    for n, kind in [(2, "cancel"), (3, "user"), *((6, kind) for _ in range(9) for kind in kinds[2:])]:
+        assert own.choose(n, kind) == logged.choose(n, kind)
+        assert own.kinds == logged.kinds
+        seen.append(len(own.kinds))
+    assert seen[-1] > 0
+    assert seen == sorted(seen)
 
 
 @pytest.mark.parametrize("other", [(3, "hold"), (2, "late")])

@@ -22,6 +22,7 @@ from virtualloop._exploration.search import Plan
 from virtualloop._exploration.steps import StateLog, StepLog, WithholdingLog
 from virtualloop._exploration.survey import Survey, SurveyingLoop
 from virtualloop.schedules._choice import Choice, Schedule
+from virtualloop.schedules._random import Random
 from virtualloop.schedules._replay import Deviating, DeviationLog, LenientReplay, Recording
 from virtualloop.schedules._token import NUMBERS
 from virtualloop.trace import Trace
@@ -34,6 +35,10 @@ __all__ = ["Program", "Usual", "function_of", "name_of"]
 #: Steps of polling at one instant that are a livelock: fewer than elsewhere, because a program that spins does so in
 #: each of hundreds of runs.
 SPIN_LIMIT = 50_000
+
+
+#: What knows, when the run is over, how it has answered: all of it, or of which kinds it has deviated.
+Asked = Recording | DeviationLog | Deviating | Random
 
 
 class Usual:
@@ -95,7 +100,8 @@ class Program:
             follows = survey.follows(plan.late.reply)
             return replace(outcome, trace=None, tasks="", exceeded=(), replies=asked, follows=follows)
         if not plan.grows:
-            return self._run(DeviationLog(schedule), StepLog(), plan.order)
+            log = schedule if isinstance(schedule, Random | Deviating) else DeviationLog(schedule)
+            return self._run(log, StepLog(), plan.order)
         recording = Recording(schedule)
         # The states of the plain run are kept when it is surveyed, where they matter.
         return self._run(recording, StateLog(recording) if plan.branch else StepLog(), plan.order)
@@ -127,9 +133,7 @@ class Program:
         survey = Survey(recording, states=states)
         return self._run(recording, survey, order, trace=trace), survey
 
-    def _run(
-        self, schedule: DeviationLog | Recording, log: StepLog, order: Level, *, trace: Trace | None = None
-    ) -> Outcome:
+    def _run(self, schedule: Asked, log: StepLog, order: Level, *, trace: Trace | None = None) -> Outcome:
         options: dict[str, Any] = {
             "schedule": log if isinstance(log, StateLog) else schedule,
             "order": order,
@@ -153,7 +157,7 @@ class Program:
             return loop
 
         exc, tasks, sometimes, handled = one_run.run(self.main, make, trace=trace)
-        if schedule.misfit is not None:
+        if isinstance(schedule, Recording | DeviationLog) and schedule.misfit is not None:
             raise schedule.misfit
         if handled and self.usual is not None:
             if self.usual.signatures is None:

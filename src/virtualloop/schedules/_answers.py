@@ -9,9 +9,12 @@ from collections.abc import Callable
 
 from virtualloop.schedules._choice import Plain, Schedule
 from virtualloop.schedules._random import Random
-from virtualloop.schedules._replay import DeviationLog
+from virtualloop.schedules._replay import Deviating, DeviationLog
 
 __all__ = ["answers_of"]
+
+#: Schedules that are always right, and are asked most of the time.
+_RIGHT = (Plain, Deviating, DeviationLog)
 
 
 def answers_of(schedule: Schedule) -> Callable[[int, str], int]:
@@ -21,8 +24,8 @@ def answers_of(schedule: Schedule) -> Callable[[int, str], int]:
     it could not end, and hypothesis, say, which stops a run by raising, would be left with tasks that never started.
     """
     kind = type(schedule)
-    if (kind is Random and type(schedule.seed) is int) or kind is Plain or kind is DeviationLog:  # type: ignore[attr-defined]  # it has one
-        return schedule.choose  # These are always right, and are asked most of the time.
+    if (kind is Random and type(schedule.seed) is int) or kind in _RIGHT:  # type: ignore[attr-defined]  # it has one
+        return schedule.choose
     failed = False
 
     def choose(n: int, kind: str) -> int:

@@ -56,6 +56,18 @@ SHORT_DELAYS = 0.7
 NETWORK_KINDS = frozenset({"latency", "loss", "duplicate", "reorder", "fragment", "cut", "coalesce", "reset"})
 
 
+# Where a schedule keeps that it has deviated, by the kind of the question. To add to a set would cost each a tenth, and
+# so does to set what the class has as well.
+_SIGNS = {
+    "task": "_has_moved",
+    "hold": "_has_held",
+    "release": "_has_released",
+    "late": "_has_passed",
+    "slow": "_has_slowed",
+    "apart": "_has_parted",
+}
+
+
 class Random:
     """A schedule drawn from a seed: the same seed gives the same answers, in every process and on every machine.
 
@@ -79,6 +91,8 @@ class Random:
     _slow_rate = _apart_rate = -1.0
     _user: random.Random | None = None
     _network: random.Random | None = None
+    # Of which other kinds any answer was another one than 0.
+    _others: frozenset[str] = frozenset()
 
     def __init__(self, seed: int | random.Random) -> None:
         if type(seed) is not int and (isinstance(seed, bool) or not isinstance(seed, int | random.Random)):
@@ -91,6 +105,11 @@ class Random:
         if self._task_rate is None:
             self._draw_rates()
         return not self._task_rate
+
+    @property
+    def kinds(self) -> set[str]:
+        """Of which kinds the answers other than 0 were."""
+        return {kind for kind, sign in _SIGNS.items() if getattr(self, sign, False)} | self._others
 
     def _order(self) -> float:
         """Draw the rates of this run, which takes longer than to make a loop, and then a number: the first time."""
@@ -131,12 +150,14 @@ class Random:
             # Any distance is as likely as any other of its magnitude: who is a little late is overtaken by a few,
             # rarely by ten thousand.
             k = int(n ** self._order())
+            self._has_moved = True
             return k if k < n else n - 1
         if kind == "hold":
             drawn = self._order()
             start = self._hold_from
             if drawn < start:
                 return 0
+            self._has_held = True
             # By how many turns, or until it is released.
             share = (drawn - start) / (1 - start)
             late = 1 + int(share / self._turns_rate * MOST_TURNS) if share < self._turns_rate else HELD
@@ -146,10 +167,15 @@ class Random:
             start = self._release_from
             if drawn < start:
                 return 0
+            self._has_released = True
             return min(1 + int((drawn - start) / (1 - start) * (n - 1)), n - 1)
         if kind == "late":
-            self._was_late = self._order() >= (self._later_from if self._was_late else self._late_from)
-            return 1 if self._was_late else 0
+            if self._order() < (self._later_from if self._was_late else self._late_from):
+                self._was_late = False
+                return 0
+            self._was_late = True
+            self._has_passed = True
+            return 1
         if kind == "slow":
             if self._slow_rate < 0:
                 self._draw_moments()
@@ -158,20 +184,28 @@ class Random:
                 self._fast = fast - (n - 1)
                 return 0
             self._fast = log(self._order() or float_info.min) // self._slow_log
+            self._has_slowed = True
             return 1 + int(fast)
         if kind == "apart":
             if self._slow_rate < 0:
                 self._draw_moments()
-            return 1 + int(self._order() * (n - 1)) if self._order() < self._apart_rate else 0
+            if self._order() >= self._apart_rate:
+                return 0
+            self._has_parted = True
+            return 1 + int(self._order() * (n - 1))
         if kind in ("cancel", "reply"):
             return 0  # Whoever wants a cancellation says which: at any rate, few runs would have but one.
         if kind in NETWORK_KINDS:
             if self._network is None:
                 self._network = self._stream("network")
-            return int(self._network.random() * n)
-        if self._user is None:
-            self._user = self._stream("user")
-        return int(self._user.random() * n)
+            answer = int(self._network.random() * n)
+        else:
+            if self._user is None:
+                self._user = self._stream("user")
+            answer = int(self._user.random() * n)
+        if answer:
+            self._others |= {kind}
+        return answer
 
     def _draw_moments(self) -> None:
         low, high = SLOW_RATES

@@ -113,25 +113,41 @@ class Deviating:
     """The plain schedule, but for some answers, by the number of the question; behind the last of them, another one."""
 
     def __init__(self, deviations: Sequence[tuple[int, Choice]], others: Schedule = PLAIN) -> None:
-        self._deviations = dict(deviations)
-        self._last = deviations[-1][0] if deviations else -1
+        self._deviations = [*deviations]
         self._others = others
+        self._behind = None if others is PLAIN else others.choose
         self._position = -1
-        #: Where it was for another question, in words, if it was.
+        #: Where it was for another question, in words, if it was; and of which kinds the answers other than 0 were.
         self.misfit: str | None = None
+        self._kinds: set[str] = set()
+        # Which of them comes next, and at which question; behind the last one, that of the last.
+        self._following = 0
+        self._next = deviations[0][0] if deviations else -1
 
     def choose(self, n: int, kind: str) -> int:
         """Return the answer of a deviation, else 0; where it is for another question, 0 as well."""
         self._position = position = self._position + 1
-        choice = self._deviations.get(position)
-        if choice is None:
-            return self._others.choose(n, kind) if position > self._last else 0
+        if position < self._next:
+            return 0
+        if position > self._next:
+            return 0 if self._behind is None else self._behind(n, kind)
+        choice = self._deviations[self._following][1]
+        self._following += 1
+        if self._following < len(self._deviations):
+            self._next = self._deviations[self._following][0]
         if (choice.n, choice.kind) != (n, kind):
             self.misfit = self.misfit or (
                 f"choice {position} was recorded as {choice.kind!r} of {choice.n}, and the run asks for {kind!r} of {n}"
             )
             return 0
+        if choice.answer:
+            self._kinds.add(kind)
         return choice.answer
+
+    @property
+    def kinds(self) -> set[str]:
+        """Of which kinds the answers other than 0 were, as far as the other schedule says so."""
+        return self._kinds | getattr(self._others, "kinds", set())
 
 
 class Recording:
@@ -169,10 +185,14 @@ class Recording:
 
 
 class DeviationLog:
-    """Another schedule; `kinds` are those of its answers other than 0, and all that is kept: a Recording costs more."""
+    """Another schedule; `kinds` are those of its answers other than 0, and all that is kept: a Recording costs more.
+
+    Random and Deviating keep the same themselves: to ask them through another function takes half as long again.
+    """
 
     def __init__(self, schedule: Schedule) -> None:
         self.kinds: set[str] = set()
+        #: As in Recording.
         self.misfit: ReplayError | None = None
         self._schedule = schedule
         ask, deviate = schedule.choose, self.kinds.add
