@@ -176,6 +176,7 @@ LAYERS = [
     "_exploration.replies",
     "_exploration.outcome",
     "_exploration.steps",
+    "_exploration.body",
     "_exploration.control",
     "_exploration.run",
     "_exploration.cases",

@@ -2,7 +2,12 @@
 
 import asyncio
 
+import pytest
+
 from virtualloop import choose, explore
+from virtualloop._exploration import body, steps
+from virtualloop._exploration.program import Program
+from virtualloop.schedules import Random
 
 
 def test_a_sleep_is_told_from_a_bare_yield_on_the_same_line():
@@ -23,3 +28,51 @@ def test_a_line_below_a_sleep_is_told_from_others():
         await inner(choose([True, False]))
 
     assert explore(main, runs=10).distinct == 2
+
+
+class Seen(steps.StepLog):
+    """One that is not known for what it is."""
+
+
+@pytest.mark.parametrize("many", [steps.MANY, 20, 2])
+@pytest.mark.parametrize("order", ["fifo", "timing", "io", "tasks"])
+def test_steps_are_noted_in_line_as_around_them(monkeypatch, order, many):
+    async def inner(delay):
+        await asyncio.sleep(delay)
+
+    async def main():
+        seen = []
+
+        async def task(k):
+            await asyncio.sleep(0)
+            await asyncio.wait([asyncio.ensure_future(inner(0.01 * k)), asyncio.ensure_future(inner(0))])
+            async with asyncio.timeout(0.01):
+                await inner(0.005)
+
+        loop = asyncio.get_running_loop()
+        for count in range(5):
+            loop.call_soon(lambda *args: seen.append(args), *range(count))
+        await asyncio.gather(*map(task, range(5)), return_exceptions=True)
+        assert seen == [(), (0,), (0, 1), (0, 1, 2), (0, 1, 2, 3)]
+
+    for module in (steps, body):
+        monkeypatch.setattr(module, "MANY", many)
+    program = Program(
+        main,
+        lateness=0.05,
+        replies=True,
+        chosen=None,
+        network=None,
+        strict=False,
+        allow=(),
+        options=None,
+        epoch=None,
+        number=0,
+    )
+    found = set()
+    for seed in range(20):
+        one, other = (program._run(Random(seed), log, order) for log in (steps.StepLog(), Seen()))
+        assert (one.digest, one.steps, one.kinds) == (other.digest, other.steps, other.kinds)
+        assert one.failed is None
+        found.add(one.digest)
+    assert len(found) > 1 or order == "fifo"

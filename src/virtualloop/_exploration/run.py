@@ -29,8 +29,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from virtualloop._core.outside import Instrument
 from virtualloop._errors import LivelockError, VirtualLoopError
+from virtualloop._exploration.body import ExploringScheduler
 from virtualloop._exploration.control import NoAlarm, alarm_here, alone, ignore_unawaited, leave_behind
 from virtualloop._exploration.steps import StateLog, StepLog, WithholdingLog
+from virtualloop._loop.options import scheduler_of
 from virtualloop._loop.virtual import VirtualLoop
 from virtualloop._report.frames import Place, caller
 from virtualloop._report.text import in_words
@@ -38,6 +40,7 @@ from virtualloop._stock.tasks import all_tasks
 from virtualloop.trace._trace import recorder_of
 
 if TYPE_CHECKING:
+    from virtualloop._core.scheduler import Scheduler
     from virtualloop._loop.alarms import Alarm
     from virtualloop._world.patches import Patches
     from virtualloop.trace import Trace
@@ -133,6 +136,11 @@ class RunLoop(VirtualLoop):
     def patches(self) -> Patches | None:
         """The clocks and dice of the run, if it has its own."""
         return self._patches
+
+    def _scheduling(self) -> Scheduler:
+        if self._scheduler is None:
+            self._scheduler = scheduler_of(self, usual=ExploringScheduler)
+        return self._scheduler
 
     def watch(self, log: StepLog, *, replies: bool) -> None:
         """Have `log` look at each step, and `replies` say whether these may be later than their timeouts."""

@@ -17,8 +17,6 @@ from weakref import WeakKeyDictionary
 
 from virtualloop._core.arrivals import Arrivals
 from virtualloop._core.clock import Clock
-from virtualloop._core.entries import FIRST
-from virtualloop._core.entries import run as run_entry
 from virtualloop._core.recorder import Recorder
 from virtualloop.schedules._choice import Schedule
 from virtualloop.schedules._replay import Recording
@@ -35,25 +33,27 @@ _OF_THE_ORDER = frozenset({"late", "slow", "apart", "hold", "reply", "release", 
 
 #: A coroutine of `asyncio.sleep` waits at one of two lines, and what it awaits tells which. Its frame is not asked: the
 #: object would be made for that alone and dropped with the next step, which costs as much as half of the step.
-_SLEEP = asyncio.sleep.__code__
+SLEEP = asyncio.sleep.__code__
 
-
-#: What stands for a bare yield of `asyncio.sleep`, and after how many steps those that were noted are digested. A note
-#: is a place in code, which is even, or the number of a task, which stands negative.
-_YIELD = 1
-_MANY = 1 << 14
+#: What stands for a bare yield of `asyncio.sleep`. A note is a place in code, which is even, or the number of a task,
+#: which stands negative; and so many are kept until they are digested.
+YIELD = 1
+MANY = 1 << 16
 #: Where the numbers begin of tasks that nobody has given one.
 _UNNUMBERED = 1 << 40
 
 
 class StepLog:
-    """An instrument of the scheduler that digests steps of tasks."""
+    """An instrument of the scheduler that digests steps of tasks.
+
+    Where it is the only one, the scheduler of an exploration does in line what `around` would do; see `body`.
+    """
 
     def __init__(self) -> None:
         #: How many there were, those of plain callbacks included.
         self.steps = 0
-        # Of each step of a task who went on, and where it stands then; a digest of those before comes first.
-        self._notes: list[int] = []
+        #: Of each step of a task who went on, and where it stands then; a digest of those before comes first.
+        self.notes: list[int] = []
         # Tasks that nobody has given numbers: a library has made them, and they began eagerly.
         self._seen: WeakKeyDictionary[Any, int] | None = None
         self._unnumbered = _UNNUMBERED
@@ -61,55 +61,46 @@ class StepLog:
     @property
     def digest(self) -> int:
         """What tells the steps of tasks from those of other runs."""
-        return hash(tuple(self._notes))
+        self.fold()
+        return hash(tuple(self.notes))
 
-    def _fold(self) -> None:
-        """Keep no more than a digest of what was noted."""
-        self._notes[:] = [self.digest]
+    def fold(self) -> None:
+        """Keep no more than a digest of notes that are many: the same of the same notes, whenever this is called."""
+        notes = self.notes
+        while len(notes) > MANY:
+            notes[:MANY] = [hash(tuple(notes[:MANY]))]
 
     def around(self, run: _Run) -> _Run:
         """Return what runs an entry and takes note of the step."""
-        is_innermost = run is run_entry
-        note = self._notes.append
 
         def run_and_note(entry: Any) -> None:
-            self.steps = steps = self.steps + 1
-            if type(entry) is not tuple:
-                run(entry)
-                return
-            if is_innermost:
-                # As `run` does, in line: this is asked at each step of each run.
-                context, callback, argument = entry
-                if argument is None or argument is FIRST:
-                    context.run(callback)
-                else:
-                    context.run(callback, argument)
-            else:
-                run(entry)
-                callback = entry[1]
-            task = callback.__self__
-            try:
-                note(-task._virtualloop_number)
-            except AttributeError:
-                note(-self._number_of(task))
-            coro = task.get_coro()
-            if type(coro) is CoroutineType and (frame := coro.cr_frame) is not None:
-                # Down to the innermost coroutine: each stands where the task will go on.
-                note(frame.f_lasti)
-                while type(coro := coro.cr_await) is CoroutineType:
-                    if coro.cr_code is _SLEEP:
-                        if type(coro.cr_await) is GeneratorType:
-                            note(_YIELD)
-                        break
-                    if (frame := coro.cr_frame) is None:
-                        break
-                    note(frame.f_lasti)
-            if not steps % _MANY:
-                self._fold()
+            self.steps += 1
+            run(entry)
+            if type(entry) is tuple:
+                self._note(entry[1].__self__)
 
         return run_and_note
 
-    def _number_of(self, task: Any) -> int:
+    def _note(self, task: Any) -> None:
+        """Take note of a step that a task has made."""
+        note = self.notes.append
+        note(-self.number_of(task))
+        coro = task.get_coro()
+        if type(coro) is CoroutineType and (frame := coro.cr_frame) is not None:
+            # Down to the innermost coroutine: each stands where the task will go on.
+            note(frame.f_lasti)
+            while type(coro := coro.cr_await) is CoroutineType:
+                if coro.cr_code is SLEEP:
+                    if type(coro.cr_await) is GeneratorType:
+                        note(YIELD)
+                    break
+                if (frame := coro.cr_frame) is None:
+                    break
+                note(frame.f_lasti)
+        if len(self.notes) > MANY:
+            self.fold()
+
+    def number_of(self, task: Any) -> int:
         """Return what tells a task from others: its number or, as it hashes by its address, one by its first step."""
         number: int | None = getattr(task, "_virtualloop_number", None)
         if number is None:
@@ -177,7 +168,7 @@ class StateLog(StepLog):
 
     def _name_of(self, entry: Any) -> int | tuple[int, int]:
         if type(entry) is tuple:
-            return self._number_of(entry[1].__self__)
+            return self.number_of(entry[1].__self__)
         name = self._names.get(id(entry))
         return _PLAIN if name is None else name[:2]
 

@@ -70,7 +70,9 @@ if TYPE_CHECKING:
         _lateness: int
         _replies: bool
         _spin_limit: int
-        _most_jumps: int
+
+        @property
+        def _most_jumps(self) -> int: ...
 
 
 __all__ = [
@@ -128,15 +130,15 @@ def vary(loop: Fitted, order: Order, schedule: Schedule) -> None:
         _reorder(loop)
 
 
-def scheduler_of(loop: Scheduled) -> Scheduler:
-    """Return a new scheduler for a loop."""
+def scheduler_of(loop: Scheduled, *, usual: type[Scheduler] = Scheduler) -> Scheduler:
+    """Return a new scheduler for a loop; `usual` is its class where events arrive late."""
     if loop._order == "fifo":
         scheduler = Scheduler(
             loop._clock, loop._timers, loop._ready, loop._queue, choose=loop._choose, spin_limit=loop._spin_limit
         )
     else:
         settle_queue(loop)
-        scheduler = _scheduler_at(loop._order)(
+        scheduler = (_punctual() if loop._order == "timing" else usual)(
             loop._clock,
             loop._timers,
             loop._ready,
@@ -155,9 +157,7 @@ def scheduler_of(loop: Scheduled) -> Scheduler:
     return scheduler
 
 
-def _scheduler_at(order: Order) -> type[Scheduler]:
-    if order != "timing":
-        return Scheduler
+def _punctual() -> type[Scheduler]:
     from virtualloop._core.punctual import PunctualScheduler
 
     return PunctualScheduler
