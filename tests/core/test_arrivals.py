@@ -78,6 +78,33 @@ def test_what_could_be_put_off_behind_another_one_is_asked_about():
     assert World(100, replies=True).arrivals.jump()
 
 
+@pytest.mark.parametrize("kind", [Arrivals, Punctual])
+@pytest.mark.parametrize("clock", [Clock, LateClock])
+@pytest.mark.parametrize("ticks", [(100, 120), (100, 100), (100, 120, 400)])
+def test_a_turn_begins_where_there_is_something_to_ask(kind, clock, ticks):
+    moving, stepping = (World(*ticks, kind=kind, clock=clock(), replies=True) for _ in range(2))
+    stepping.begins_at(100)
+    assert moving.arrivals.move_on()
+    moving.arrivals.check()
+    for of in (lambda w: w.asked, lambda w: len(w.ready), lambda w: (w.clock.tick, w.arrivals.horizon)):
+        assert of(moving) == of(stepping)
+    assert moving.asked
+
+
+def test_nobody_moves_on_from_what_is_due_or_held_or_the_last():
+    held, due, cancelled = World(100, 120), World(100, 120), World(100, 120)
+    held.arrivals.held.append((0, 1, Timer(3)))
+    due.clock.move(100)
+    due.timers.by_tick[100]._callback = None  # also where it was cancelled
+    for world in (held, due):
+        assert not world.arrivals.move_on()
+        assert sorted(world.timers.by_tick) == [100, 120]
+    for event in cancelled.timers.by_tick.values():
+        event._callback = None
+    assert not cancelled.arrivals.move_on()
+    assert not World().arrivals.move_on()
+
+
 def test_what_was_set_late_is_looked_at():
     world = World(100, kind=Punctual)
     (event,) = world.timers.of(100)

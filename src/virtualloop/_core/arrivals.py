@@ -143,13 +143,14 @@ class Arrivals:
         """
         timers = self._timers
         ticks = timers.ticks
-        if not ticks or self.held or self.by_turns or self._due or self.names is not None:
+        several = len(ticks) > 1
+        if (several and self._replies) or not ticks or self.held or self.by_turns or self._due:
             return False
         tick = ticks[0]
         event = timers.by_tick[tick]
-        if type(event) is list or event._callback is None or tick <= self._clock.tick:
+        if type(event) is list or event._callback is None or tick <= self._clock.tick or self.names is not None:
             return False
-        if len(ticks) > 1 and (self._replies or timers.second_tick() - tick <= self._near):  # type: ignore[operator]  # there is one
+        if several and timers.second_tick() - tick <= self._near:  # type: ignore[operator]  # there is one
             return False
         heappop(ticks)
         del timers.by_tick[tick]
@@ -158,6 +159,22 @@ class Arrivals:
         self.horizon = tick + self.lateness
         self._turn += 1
         self._ready.append(event)
+        return True
+
+    def move_on(self) -> bool:
+        """Go to the next tick and begin a turn there, unless something is due or held, or nothing pending.
+
+        To be called as `jump`, where that did nothing; return whether it was so.
+        """
+        ticks = self._timers.ticks
+        if self.held or self.by_turns or self._due or not ticks or ticks[0] <= self._clock.tick:
+            return False
+        tick = self._timers.next_tick()
+        if tick is None:  # all were cancelled
+            return False
+        self._clock.move(tick)
+        self.begin_at(self._clock.tick)
+        self.begin_turn(None, leaving=False)
         return True
 
     def begin_turn(self, stop: int | None, *, leaving: bool) -> None:
@@ -176,18 +193,13 @@ class Arrivals:
             entry = self._timers.by_tick[tick]
             if type(entry) is list:
                 entry = entry[0]
-            if (
-                held
-                or by_turns
-                or self.plain
-                or stop is not None
-                or entry._callback is None
-                or tick <= self._clock.tick
-            ):
+            if self.plain or stop is not None or entry._callback is None or tick <= self._clock.tick:
                 found = self._next_to_pass(latest, stop)
                 if found is None:
                     break
                 tick = found
+            elif (held or by_turns) and tick > self.latest():  # type: ignore[operator]  # something is held
+                break
             if not self._choose(2, "late"):
                 break
             self._clock.move(tick)
@@ -274,9 +286,12 @@ class Arrivals:
         while ticks and (tick := ticks[0]) <= now:
             heappop(ticks)
             entry = by_tick.pop(tick)
-            events = entry if type(entry) is list else (entry,)
-            due.extend([(tick, event) for event in events])
+            if type(entry) is list:
+                due.extend([(tick, event) for event in entry])
+            else:
+                due.append((tick, entry))
             if names is not None:
+                events = entry if type(entry) is list else (entry,)
                 first = sum(name[0] == tick for name in names.values())
                 names.update((id(event), (tick, first + k, event)) for k, event in enumerate(events))
         if by_turns or (held and held[0][0] + lateness <= now):

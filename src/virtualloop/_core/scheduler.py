@@ -537,11 +537,12 @@ class Scheduler:
         if nothing:
             outside = self.outside
             assert outside is not None
-            if self.alone and self._jumps < self.most_jumps and not outside.crowd() and arrivals.jump():
+            alone = self.alone and not outside.crowd()
+            if alone and self._jumps < self.most_jumps and (arrivals.jump() or arrivals.move_on()):
                 self._jumps += 1
                 return True
             pending = arrivals.pending()
-            if pending and outside.stirs():
+            if pending and not alone and outside.stirs():
                 nothing = not outside.collect(clock.tick)
             idle = nothing and not pending and not (ticks and ticks[0] <= clock.tick)
             if idle:
