@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import Any
 
-from virtualloop._exploration.run import RunLoop
+from virtualloop._exploration.run import SweptLoop
 
 __all__ = ["Cancel", "Named", "Sweep", "predicate_of"]
 
@@ -45,7 +45,7 @@ def predicate_of(cancel: Cancel | None) -> Callable[[asyncio.Task[Any]], bool] |
 class Sweep:
     """An instrument of the scheduler that asks, wherever certain tasks wait, whether to cancel them."""
 
-    def __init__(self, loop: RunLoop, chosen: Callable[[asyncio.Task[Any]], bool]) -> None:
+    def __init__(self, loop: SweptLoop, chosen: Callable[[asyncio.Task[Any]], bool]) -> None:
         self._loop = loop
         self._chosen = chosen
 

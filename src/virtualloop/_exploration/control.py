@@ -12,13 +12,16 @@ import random
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from virtualloop._loop.alarms import Alarm, heard
 
 __all__ = ["NoAlarm", "alarm_here", "alone", "controlled", "ignore_unawaited", "leave_behind"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 #: Each so many runs, what outlived its own run is looked through: the loop of the one before, say, which the network of
 #: all runs knew until the next came, or a failure that another has taken the place of.
@@ -163,8 +166,7 @@ def alarm_here() -> Alarm | NoAlarm:
     return here or NoAlarm()
 
 
-@contextmanager
-def alone() -> Iterator[None]:
+def alone(run: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
     """Make a run while no other thread makes one, and with the random module in the same state as each."""
     with _process.run:
         if _process.alarm is not None:
@@ -174,7 +176,8 @@ def alone() -> Iterator[None]:
             _process.first_state = random.getstate()
         else:
             random.setstate(_process.first_state)  # a quarter of the time
-        yield
+        result = run(*args, **kwargs)
         _process.runs += 1
         if _process.runs % RUNS_BETWEEN == 0:
             gc.collect(1)
+        return result

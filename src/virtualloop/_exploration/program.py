@@ -148,11 +148,12 @@ class Program:
         }
 
         def make() -> one_run.RunLoop:
-            loop: one_run.RunLoop = (SurveyingLoop if isinstance(log, Survey) else one_run.RunLoop)(**options)
-            if isinstance(loop, SurveyingLoop) and isinstance(log, Survey):
-                loop.survey = log
+            if isinstance(log, Survey):
+                loop: one_run.RunLoop = SurveyingLoop(log, **options)
+            else:
+                loop = (one_run.RunLoop if self.chosen is None else one_run.SweptLoop)(**options)
             loop.watch(log, replies=self.replies)
-            if self.chosen is not None:
+            if self.chosen is not None and isinstance(loop, one_run.SweptLoop):
                 loop.cancel_wherever_it_waits(Sweep(loop, self.chosen))
             return loop
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from virtualloop._world.patches import Patches
     from virtualloop.trace import Trace
 
-__all__ = ["Main", "Result", "RunLoop", "add_note", "is_verdict", "reads_outside", "run", "take_outside"]
+__all__ = ["Main", "Result", "RunLoop", "SweptLoop", "add_note", "is_verdict", "reads_outside", "run", "take_outside"]
 
 Main = Callable[[], Coroutine[Any, Any, Any]]
 
@@ -103,14 +103,16 @@ class RunLoop(VirtualLoop):
     # The module `random` starts from the same state in each run, see `alone`.
     _has_own_random = False
     reported: list[dict[str, Any]] = []  # noqa: RUF012  # replaced, see run(): __init__ would cost each run
-    # Whether a task was cancelled because the schedule said so, and whether all are, because the run is over.
+    # Whether a task was cancelled because the schedule said so.
     has_cancelled = False
+    # Whether all are, because the run is over.
     is_over = False
     # Whether what comes to the exception handler is logged as well, as on a stock loop.
     logs_errors = False
-    cancels: Cancels | None = None
-    # What becomes of main, and whether it would wait forever for what is withheld.
+    # What becomes of main, until it has passed, and what it has returned, which lives as long as the loop; and whether
+    # it would wait forever for what is withheld.
     main: asyncio.Future[Any] | None = None
+    returned: Any = None
     waits_in_vain = False
     # A task that is there for main and its fixtures, and is no part of the program where main has ended.
     host: asyncio.Task[Any] | None = None
@@ -154,30 +156,6 @@ class RunLoop(VirtualLoop):
                 scheduler.arrivals.on_ask = log.asks
         scheduler.add_instrument(log)
 
-    def cancel_wherever_it_waits(self, sweep: Cancels) -> None:
-        """Have `sweep` ask about tasks, at each of their steps and where they begin eagerly."""
-        self.cancels = sweep
-        self._scheduling().add_instrument(sweep, innermost=True)
-
-    def create_task(self, coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
-        """Return a task; where it has begun already, and waits, it may be cancelled there."""
-        task = super().create_task(coro, **kwargs)
-        if self.cancels is not None and getattr(coro, "cr_await", None) is not None:
-            self.cancels.ask(task, waits=True)
-        return task
-
-    def ask_to_cancel(self, task: asyncio.Task[Any], *, waits: bool) -> None:
-        """Cancel the task, if the schedule says so."""
-        if self._choose(2, "cancel"):
-            if not self.has_cancelled:
-                # A task that is cancelled before it begins, as anyio's, leaves the coroutine that it was to await.
-                ignore_unawaited()
-            self.has_cancelled = True
-            if self._recorder is None:
-                task.cancel()
-            else:
-                self._recorder.cancel(task, waits=waits)
-
     def _note_outside(self) -> None:
         _outside.place = caller()
 
@@ -219,8 +197,39 @@ class RunLoop(VirtualLoop):
             self.stop()
 
 
+class SweptLoop(RunLoop):
+    """The same where tasks are cancelled wherever they wait."""
+
+    cancels: Cancels | None = None
+
+    def cancel_wherever_it_waits(self, sweep: Cancels) -> None:
+        """Have `sweep` ask about tasks, at each of their steps and where they begin eagerly."""
+        self.cancels = sweep
+        self._scheduling().add_instrument(sweep, innermost=True)
+
+    def create_task(self, coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
+        """Return a task; where it has begun already, and waits, it may be cancelled there."""
+        task = super().create_task(coro, **kwargs)
+        if self.cancels is not None and getattr(coro, "cr_await", None) is not None:
+            self.cancels.ask(task, waits=True)
+        return task
+
+    def ask_to_cancel(self, task: asyncio.Task[Any], *, waits: bool) -> None:
+        """Cancel the task, if the schedule says so."""
+        if self._choose(2, "cancel"):
+            if not self.has_cancelled:
+                # A task that is cancelled before it begins, as anyio's, leaves the coroutine that it was to await.
+                ignore_unawaited()
+            self.has_cancelled = True
+            if self._recorder is None:
+                task.cancel()
+            else:
+                self._recorder.cancel(task, waits=waits)
+
+
 # People read this name in the repr of the loop.
-RunLoop.__name__ = RunLoop.__qualname__ = "VirtualLoop"
+for _kind in (RunLoop, SweptLoop):
+    _kind.__name__ = _kind.__qualname__ = "VirtualLoop"
 
 
 class Result(NamedTuple):
@@ -254,8 +263,7 @@ def run(main: Main, make_loop: Callable[[], RunLoop], *, trace: Trace | None = N
     The random module starts from the same state in each run, and what a run puts into context variables stays there.
     A `main` with a method `on(loop)` is asked for the stage of the run.
     """
-    with alone():
-        return contextvars.copy_context().run(_run, main, make_loop, trace)
+    return alone(contextvars.copy_context().run, _run, main, make_loop, trace)
 
 
 def _run(main: Main, make_loop: Callable[[], RunLoop], trace: Trace | None) -> Result:
@@ -408,7 +416,10 @@ def _run_main(loop: RunLoop, main: Main, stage: Stage | None) -> None:
     if not asyncio.iscoroutine(coro):
         raise NoProgramError(f"main must be a function that returns a coroutine, and it returned {coro!r}")
     loop.main = loop.create_task(coro, context=context)
-    loop.run_until_complete(loop.main)
+    loop.returned = loop.run_until_complete(loop.main)
+    if not loop.waits_in_vain:
+        # Where no task is left nobody has to look for those that are.
+        loop.main = None
 
 
 def _tear_down(loop: VirtualLoop) -> None:

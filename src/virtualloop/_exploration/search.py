@@ -51,7 +51,7 @@ MOST_CANCELLED = 2
 SEEDS_APART = 1_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)  # not frozen, as Outcome
 class Plan:
     """One run to be made, small enough to be sent to another process."""
 

@@ -84,7 +84,10 @@ class StepLog:
     def _note(self, task: Any) -> None:
         """Take note of a step that a task has made."""
         note = self.notes.append
-        note(-self.number_of(task))
+        try:
+            note(-task._virtualloop_number)
+        except AttributeError:
+            note(-self.number_of(task))
         coro = task.get_coro()
         if type(coro) is CoroutineType and (frame := coro.cr_frame) is not None:
             # Down to the innermost coroutine: each stands where the task will go on.
@@ -168,7 +171,11 @@ class StateLog(StepLog):
 
     def _name_of(self, entry: Any) -> int | tuple[int, int]:
         if type(entry) is tuple:
-            return self.number_of(entry[1].__self__)
+            task = entry[1].__self__
+            try:
+                return task._virtualloop_number  # type: ignore[no-any-return]  # an integer
+            except AttributeError:
+                return self.number_of(task)
         name = self._names.get(id(entry))
         return _PLAIN if name is None else name[:2]
 

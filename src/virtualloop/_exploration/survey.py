@@ -23,7 +23,7 @@ from virtualloop._core.events import ExternalEvent
 from virtualloop._core.lateness import CLOSE
 from virtualloop._core.recorder import BOTTOMS, Recorder
 from virtualloop._exploration.replies import UNASKED, Reply, Timeout
-from virtualloop._exploration.run import RunLoop
+from virtualloop._exploration.run import SweptLoop
 from virtualloop._exploration.steps import StateLog
 from virtualloop._report.frames import is_machinery, library_of
 from virtualloop.schedules._choice import is_late
@@ -293,10 +293,12 @@ def _reader_of(frame: FrameType | None) -> FrameType | None:
     return of_library
 
 
-class SurveyingLoop(RunLoop):
+class SurveyingLoop(SweptLoop):
     """A loop that tells a survey of its timers."""
 
-    survey: Survey
+    def __init__(self, survey: Survey, **options: Any) -> None:
+        super().__init__(**options)
+        self.survey = survey
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any, context: Any = None) -> Any:  # type: ignore[override]  # whatever the callback takes
         """Set a timer, and tell of it."""

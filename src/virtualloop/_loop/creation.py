@@ -82,7 +82,14 @@ def attended(loop: Making, coro: Any, name: Any, kwargs: dict[str, Any]) -> asyn
         task = by_replacement(loop, coro, name, kwargs)
     else:
         loop._task_number = number = loop._task_number + 1
-        task = particular(loop, loop._own_task or Task, number, coro, name, kwargs)
+        kind: Any = loop._own_task
+        if kwargs or loop._debug is not False or kind is None or (name is not None and name is not NOT_GIVEN):
+            task = particular(loop, kind or Task, number, coro, name, kwargs)
+        else:
+            # What particular() comes to.
+            task = kind.__new__(kind)
+            task._virtualloop_number = number
+            task.__init__(coro, loop=loop, name=f"Task-{number}")
         # Its first step is a plain callback, in a queue whose entries change places.
         if loop._reordering is not None and not kwargs.get("eager_start"):
             context, step, _, *tag = loop._ready[-1]

@@ -315,6 +315,8 @@ def _is_exempt(owner: Any) -> bool:
 
 
 def _in_namespace(namespace: dict[Any, Any], pairs: _Pairs, *, lasting: bool = False) -> Iterator[Place]:
+    if pairs.keys().isdisjoint(map(id, [*namespace.values()])):
+        return  # as in most of hundreds of modules
     for name, value in list(namespace.items()):
         if id(value) in pairs:
             yield Place(_ITEM, namespace, name, value, pairs[id(value)][1], lasting=lasting)

@@ -14,6 +14,7 @@ would do so for ever; on a real machine its readings take time, and so they do h
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from _thread import get_ident
@@ -62,6 +63,8 @@ def epoch_in_ticks(epoch: datetime | float) -> int:
     Raises TypeError or ValueError that names `epoch`.
     """
     if isinstance(epoch, datetime):
+        if epoch.tzinfo is UTC:  # as that of an exploration, which each of its runs has
+            return _ticks_since_1970(epoch)
         return (epoch.astimezone(UTC) - _START_OF_UNIX) // timedelta(microseconds=1)
     if isinstance(epoch, bool) or not isinstance(epoch, int | float):
         raise TypeError(f"epoch must be a datetime or seconds since 1970, not {epoch!r}")
@@ -70,6 +73,11 @@ def epoch_in_ticks(epoch: datetime | float) -> int:
     except (OverflowError, ValueError, OSError):
         raise ValueError(f"epoch must be a moment that datetime knows, got {epoch!r}") from None
     return round(epoch * TICKS_PER_SECOND)
+
+
+@functools.lru_cache(1)
+def _ticks_since_1970(moment: datetime) -> int:
+    return (moment - _START_OF_UNIX) // timedelta(microseconds=1)
 
 
 def as_datetime(ticks: int) -> datetime:

@@ -28,6 +28,8 @@ _made: list[Substitution] = []
 
 def _stand_ins() -> Substitution:
     """Return the stand-ins of this process; they are made when first needed, because `uuid` may have to be loaded."""
+    if _made:
+        return _made[0]
     with _lock:
         if not _made:
 
@@ -75,7 +77,8 @@ class Patches:
 
     def enter(self, keeper: Keeper | None = None) -> None:
         """The loop begins to run in this thread; without `keeper`, something does that belongs to it."""
-        _stand_ins().hold()
+        if not self._before:
+            _stand_ins().hold()
         self._sleepers.keeper = keeper
         before = shares.enter(self._share)
         self._before.append(before)
@@ -91,7 +94,8 @@ class Patches:
         finally:
             shares.leave(before)
             self._sleepers.keeper = None
-            _stand_ins().release()
+            if not self._before:
+                _stand_ins().release()
 
     def _exchange(self) -> None:
         self._uuids.exchange()
