@@ -1,7 +1,9 @@
 """A loop with `patch_time`: what `time` and `datetime` say while it runs, and what the loop itself says."""
 
 import asyncio
+import dataclasses
 import datetime
+import functools
 import gc
 import logging
 import sched
@@ -40,6 +42,27 @@ def test_all_clocks_follow_the_loop():
         return datetime.datetime.now(UTC) - before[2]
 
     assert patched(main) == datetime.timedelta(seconds=3600, microseconds=1)
+
+
+@dataclasses.dataclass
+class Order:
+    placed: datetime.datetime = dataclasses.field(default_factory=functools.partial(datetime.datetime.now, UTC))
+    made: datetime.datetime = dataclasses.field(default_factory=datetime.datetime.now)
+    day: datetime.date = dataclasses.field(default_factory=datetime.date.today)
+
+
+def test_rows_are_made_by_the_calendar_of_the_loop():
+    """A class method is another object for each who takes it from its class."""
+
+    async def main():
+        first = Order()
+        await asyncio.sleep(86_400)
+        second = Order()
+        return first.placed, second.placed - first.placed, second.made - first.made, second.day - first.day
+
+    late = datetime.timedelta(days=1, microseconds=1)
+    assert patched(main) == (MOMENT, late, late, datetime.timedelta(days=1))
+    assert abs(Order().made - datetime.datetime.now()) < datetime.timedelta(hours=1)
 
 
 def test_the_calendar_starts_at_the_epoch():

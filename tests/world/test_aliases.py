@@ -1,7 +1,9 @@
 """What stands in for a function stands wherever the function is known, and is gone afterwards."""
 
+import dataclasses
 import functools
 import gc
+import operator
 import sys
 import time
 import types
@@ -243,6 +245,44 @@ def test_members_of_built_in_classes():
         substitution.release()
     assert ask() == (1 - 2j, 1 - 2j)
     assert vars(complex)["conjugate"] is was and "__abstractmethods__" not in vars(complex)
+
+
+def test_class_methods_that_somebody_has_bound_before():
+    turned = classmethod(lambda cls, text: f"{cls.__name__} {text}")
+
+    class Derived(float):
+        pass
+
+    @dataclasses.dataclass
+    class Row:
+        number: float = dataclasses.field(default_factory=functools.partial(float.fromhex, "1"))
+        of: object = float.fromhex
+
+    module = module_with(of=float.fromhex)
+    deeper = closure_of(float.fromhex)
+    owner = type("Owner", (), {"of": float.fromhex})
+    derived, other = Derived.fromhex, bytes.fromhex
+    places = [
+        lambda: module.of("1"),
+        lambda: deeper()("1"),
+        lambda: owner.of("1"),
+        lambda: owner().of("1"),
+        lambda: Row().number,
+        lambda: Row().of("1"),
+        lambda of=float.fromhex: of("1"),
+    ]
+    was = module.of, owner.of, Row.of, deeper()
+    substitution = Substitution([], [(float, "fromhex", turned)])
+    for _ in range(2):
+        assert [place() for place in places] == [1.0] * len(places)
+        substitution.hold()
+        try:
+            assert [place() for place in places] == ["float 1"] * len(places)
+            assert derived("1") == 1.0 and other("01") == b"\x01", "nobody else's"
+        finally:
+            substitution.release()
+    assert [place() for place in places] == [1.0] * len(places)
+    assert all(map(operator.is_, was, (module.of, owner.of, Row.of, deeper())))
 
 
 def test_the_second_time_costs_no_search(monkeypatch):

@@ -6,7 +6,8 @@ back. Knows nothing of what the functions do.
 `from time import monotonic` copies a function into another module's globals, `def wait(timer=monotonic)` into a tuple,
 `self.timer = timer` into an instance: what was bound before does not see that `time.monotonic` has been replaced. The
 garbage collector knows who refers to a function, so it is asked; that takes some milliseconds, whatever the number of
-functions. Locals of functions that run, lists, sets and C code stay out of reach.
+functions. So it is asked for a class method of a built-in class, which is another object for each who has taken it.
+Locals of functions that run, lists, sets and C code stay out of reach.
 
 What refers to a stand-in when it is taken out, because it was bound meanwhile, is found in the same way; reference
 counts say whether there is anything to be found. A stand-in that remains all the same does what the function would do.
@@ -22,7 +23,15 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from types import CellType, FrameType, FunctionType, MemberDescriptorType, ModuleType
+from types import (
+    BuiltinMethodType,
+    CellType,
+    ClassMethodDescriptorType,
+    FrameType,
+    FunctionType,
+    MemberDescriptorType,
+    ModuleType,
+)
 from typing import Any, NamedTuple
 
 from virtualloop._world.frameworks import OFFERS_A_CLOCK, is_framework
@@ -123,6 +132,8 @@ class Substitution:
         # By id, because what is looked for may have any kind of __eq__; the pairs keep both alive.
         self._functions = list(functions)
         self._members = [(cls, name, vars(cls)[name], new) for cls, name, new in members]
+        #: All that is looked for, and what stands in for it: functions, and class methods that somebody has bound.
+        self._pairs = self._functions
         self._lock = threading.RLock()
         self._users = 0
         self._places: list[Place] = []
@@ -166,7 +177,8 @@ class Substitution:
             self._places = self._remembered
         else:
             self._remembered = []
-            self._places = _places({id(old): (old, new) for old, new in self._functions})
+            self._pairs = [*self._functions, *_bound_before(self._members)]
+            self._places = _places({id(old): (old, new) for old, new in self._pairs})
         self._at_rest = self._counts()
         self._fill()
 
@@ -209,18 +221,33 @@ class Substitution:
         """Give back what was bound while the stand-ins were in place."""
         if _COUNTS and self._counts() == self._at_rest:
             return
-        for place in _places({id(new): (new, old) for old, new in self._functions}):
+        for place in _places({id(new): (new, old) for old, new in self._pairs}):
             place.fill()
 
     def _counts(self) -> list[int]:
-        return [sys.getrefcount(new) for _, new in self._functions]
+        return [sys.getrefcount(new) for _, new in self._pairs]
 
     def _look(self) -> object:
         """Return what is the same as long as the functions are known in the same places; None where that is unknown."""
         if not _COUNTS:
             return object()
         # What is frozen was not found, and may be melted again.
-        return len(sys.modules), gc.get_freeze_count(), [sys.getrefcount(old) for old, _ in self._functions]
+        return len(sys.modules), gc.get_freeze_count(), [sys.getrefcount(old) for old, _ in self._pairs]
+
+
+def _bound_before(members: Iterable[tuple[type, str, Any, Any]]) -> Iterator[tuple[object, object]]:
+    """Return the class methods that somebody has taken from their class before, as `default_factory=datetime.now` does.
+
+    Not those of classes that Python code has made: whoever keeps the method keeps the class alive.
+    """
+    methods = [each for each in members if type(each[2]) is ClassMethodDescriptorType]
+    classes = [cls for base, *_ in methods for cls in (base, *base.__subclasses__()) if not cls.__flags__ & _HEAP_TYPE]
+    for bound in gc.get_referrers(*classes) if classes else ():
+        if type(bound) is BuiltinMethodType:
+            for cls, _, old, new in methods:
+                owner: Any = bound.__self__
+                if issubclass(type(owner), type) and issubclass(owner, cls) and bound == old.__get__(None, owner):
+                    yield bound, new.__get__(None, owner)
 
 
 def _set_member(cls: type, name: str, value: object) -> None:
