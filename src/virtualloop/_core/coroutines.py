@@ -6,10 +6,11 @@ Owns how that is asked of each kind of coroutine and generator. Knows nothing of
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterable, Iterator, Mapping
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
 from typing import Any
 
-__all__ = ["WRAPPERS", "awaited_by", "first_handler", "frame_of", "wrapped"]
+__all__ = ["WRAPPERS", "awaited_by", "first_handler", "frame_of", "handled_by", "wrapped"]
 
 _FRAMES = ("cr_frame", "gi_frame", "ag_frame")
 #: The iterators that stand between a frame and the coroutine or generator it awaits.
@@ -32,6 +33,16 @@ def wrapped(awaitable: Any) -> Any:
     """Return the coroutine or generator behind one of the iterators that do not say; the collector can see it."""
     kinds = (CoroutineType, GeneratorType, AsyncGeneratorType)
     return next((thing for thing in gc.get_referents(awaitable) if isinstance(thing, kinds)), None)
+
+
+def handled_by(coroutines: Iterable[Any], handlers: Mapping[int, int]) -> Iterator[BaseException]:
+    """Yield the exceptions that coroutines handle where they stand; see first_handler(), by the ids of their code."""
+    for coro in coroutines:
+        frame = frame_of(coro)
+        if frame is not None and frame.f_lasti >= handlers[id(frame.f_code)]:
+            for thing in gc.get_referents(coro):
+                if isinstance(thing, BaseException) and thing.__traceback__ is not None:
+                    yield thing
 
 
 def first_handler(code: CodeType) -> int | None:

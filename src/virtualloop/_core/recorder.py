@@ -13,7 +13,6 @@ the one it was made in. It is seen by what the task does to the loop meanwhile, 
 
 from __future__ import annotations
 
-import gc
 import sys
 import weakref
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from types import CodeType, CoroutineType, FrameType, FunctionType
 from typing import Any
 
 from virtualloop._core.clock import Clock
-from virtualloop._core.coroutines import frame_of
+from virtualloop._core.coroutines import frame_of, handled_by
 from virtualloop._core.entries import FIRST
 from virtualloop._core.entries import run as run_entry
 from virtualloop._core.places import Places
@@ -91,8 +90,7 @@ class Recorder:
         # Deadlines that the clock has passed by in this turn, and where it came from.
         self._late_from = 0
         self._late: list[Any] = []
-        # Whether there is more to look at after a step than where its task rests: tasks that may have begun in it or
-        # that do not say who cancels them, or hosts.
+        # Whether more is to be looked at after a step: tasks that have begun or do not say who cancels them, or hosts.
         self._alert = False
         #: Whether tasks may have begun in the midst of this step; else it is `now` whatever happens in it.
         self.begins = False
@@ -107,6 +105,7 @@ class Recorder:
         self._failed: Callable[[BaseException, Any], None]
         self._wrapper: object = None
         self._task_type: Any
+        self._iterator_type: Any
         self._handle_type: Any
         self._timer_type: Any
         self._clock: Clock
@@ -135,11 +134,12 @@ class Recorder:
         task_type: type,
         handle_type: type,
         timer_type: type,
+        iterator_type: type,
     ) -> None:
-        """Take the parts of the loop.
+        """Take the parts of the loop: its queue, what says which task runs, and what it tells of errors.
 
-        Its queue, what says which task runs, what it tells of errors, the callback that wraps others, and the classes
-        of its own tasks, which keep where they rest, of its handles that keep who has queued them, and of its timers.
+        The callback that wraps others, and the classes of its own tasks, which keep where they rest, of its handles
+        that keep who has queued them, of its timers, and of what a coroutine has on its stack that awaits a future.
         """
         self._clock = clock
         self._timers = timers
@@ -147,9 +147,8 @@ class Recorder:
         self._current_task = current_task
         self._failed = failed
         self._wrapper = wrapper
-        self._task_type = task_type
-        self._handle_type = handle_type
-        self._timer_type = timer_type
+        self._task_type, self._iterator_type = task_type, iterator_type
+        self._handle_type, self._timer_type = handle_type, timer_type
 
     def end(self) -> None:
         """Let go of the loop, which is closed."""
@@ -289,7 +288,7 @@ class Recorder:
             number = task._virtualloop_number
         except AttributeError:
             number = self._known_as(task)
-        first = task.get_coro() if number not in self.names and self._meet(task, number) else None
+        first = self._meet(task, number) if number not in self.names else None
         if cancelled := task._must_cancel:
             self.overruled.add(self.now)
         cancelled = cancelled or (argument is not None and argument is not FIRST and argument.cancelled())
@@ -313,8 +312,7 @@ class Recorder:
     def call(self, handle: Any, run: Callable[[Any], object] | None = None) -> None:
         """Run a plain callback, and record it. `run` as above."""
         waker = handle._waker if type(handle) is self._handle_type else self.tags.pop(id(handle), None)
-        callback = handle._callback
-        if callback is None:  # cancelled
+        if handle._callback is None:  # cancelled
             return
         self.now = len(self.steps)
         if self._moved:
@@ -326,8 +324,7 @@ class Recorder:
                 in_time, *_ = held
                 if self.now > in_time or self._clock.tick > due:
                     self._add("hold", (waker, due, self._subject(handle)), True)
-        subject = self._known_callback(handle)
-        failure = None
+        subject, failure = self._known_callback(handle), None
         try:
             (run or run_entry)(handle)
         except (SystemExit, KeyboardInterrupt, PropertyError):
@@ -523,13 +520,16 @@ class Recorder:
     def _record(self, task: Any, number: int, waker: int | None, cancelled: bool, first: Any = None) -> None:
         """Record the step that a task has made; `first` is its coroutine if it was the first."""
         rest: tuple[Any, ...] | None = None
-        own = task.get_coro()
-        if (
-            type(own) is CoroutineType
-            and type(inner := own.cr_await) is CoroutineType
-            and id(awaits := inner.cr_code) in self.places.operations
-            and (offset := own.cr_frame.f_lasti) < (limit := self.places.own.get(id(code := own.cr_code), 0))  # type: ignore[union-attr]  # as it waits
-        ):
+        own: Any = task.get_coro()
+        awaits: Any = None
+        if type(own) is CoroutineType:
+            inner: Any = own.cr_await
+            if (kind := type(inner)) is CoroutineType:
+                awaits = inner.cr_code if id(inner.cr_code) in self.places.operations else None
+            elif kind is self._iterator_type:
+                awaits = self._awaited(task._fut_waiter)
+        frame: Any = None if awaits is None else own.cr_frame
+        if frame is not None and (offset := frame.f_lasti) < (limit := self.places.own.get(id(code := own.cr_code), 0)):
             # What _at_rest() comes to for most tasks.
             step: tuple[Any, ...] = (self._clock.tick, number, waker, cancelled, code, offset, awaits)
             rest = (number, own, code, limit, awaits) if number < UNNUMBERED else None
@@ -568,10 +568,7 @@ class Recorder:
             self._look_for_handled(handling, number)
         rest = None
         if awaits is None:
-            if (waiter := task._fut_waiter) is not None:
-                awaits = self._known_as(waiter) if hasattr(waiter, "get_coro") else type(waiter)
-                if not isinstance(awaits, type) and awaits >= UNNUMBERED:
-                    self._number_of(waiter)  # Nothing else may be seen of it.
+            awaits = self._awaited(task._fut_waiter)
         elif (
             type(inner) is CoroutineType
             and id(awaits) in places.operations
@@ -584,37 +581,44 @@ class Recorder:
             return (self._clock.tick, number, waker, cancelled, None, 0, awaits), None
         return (self._clock.tick, number, waker, cancelled, frame.f_code, frame.f_lasti, awaits), rest
 
+    def _awaited(self, awaited: Any) -> int | type | None:
+        """Return the number of a task that another one waits for, or the type of a future."""
+        kind = None if awaited is None else type(awaited)
+        if kind is self._task_type:
+            return awaited._virtualloop_number  # type: ignore[no-any-return]  # of those it is an integer
+        if kind is None or not hasattr(awaited, "get_coro"):
+            return kind
+        number = self._known_as(awaited)
+        if number >= UNNUMBERED:
+            self._number_of(awaited)  # Nothing else may be seen of it.
+        return number
+
     def _look_for_handled(self, coroutines: list[Any], number: int) -> None:
         """Mark exceptions that a task handles where it rests: they were raised in this step, or earlier."""
-        for coro in coroutines:
-            frame = frame_of(coro)
-            if frame is None or frame.f_lasti < self.places.handlers[id(frame.f_code)]:
-                continue
-            for thing in gc.get_referents(coro):
-                if isinstance(thing, BaseException) and thing.__traceback__ is not None:
-                    mark = vars(thing).get(_RAISED)
-                    if mark is None or mark[0] != number:
-                        vars(thing)[_RAISED] = (number, len(self.steps))
+        for exc in handled_by(coroutines, self.places.handlers):
+            mark = vars(exc).get(_RAISED)
+            if mark is None or mark[0] != number:
+                vars(exc)[_RAISED] = (number, len(self.steps))
 
-    def _meet(self, task: Any, number: int) -> bool:
-        """Take note of a task that makes its first step in the queue; return whether it is the first of all."""
+    def _meet(self, task: Any, number: int) -> Any:
+        """Take note of a task that makes its first step in the queue; return its coroutine if it has made none yet."""
         coro = task.get_coro()
         self._name(task, coro, number)
         known = self._unnumbered.get(task, number) if self._unnumbered else number
         if known != number and known in self.names:
             self.numbered[known] = number
             self._silent.pop(known, None)
-            return False
-        if getattr(coro, "cr_suspended", False):
+            return None
+        if coro.cr_suspended if type(coro) is CoroutineType else getattr(coro, "cr_suspended", False):
             self.eager.add(number)
-        return True
+        return coro
 
     def _name(self, task: Any, coro: Any, number: int) -> None:
         self.names[number] = task.get_name()
-        name = getattr(coro, "__qualname__", None)
+        name = coro.__qualname__ if type(coro) is CoroutineType else getattr(coro, "__qualname__", None)
         if isinstance(name, str):
             self.coroutines[number] = name
-        if not hasattr(task, TELLS):
+        if type(task) is not self._task_type and not hasattr(task, TELLS):
             self._silent[number] = weakref.ref(task), task.cancelling()
             self._alert = True
 

@@ -525,6 +525,8 @@ class Scheduler:
             return False
         for source in self._sources:
             source.poll()
+        if arrivals is None and self.alone and not self._ready and not self.arriving and self._jump():
+            return True
         clock, ticks = self._clock, self._timers.ticks
         nothing = not self._ready and not self.leave
         if arrivals is None:
@@ -550,6 +552,19 @@ class Scheduler:
                 arrivals.begin_at(clock.tick)
         arrivals.begin_turn(None if self.settling is None else self.settling.next_stop(), leaving=self.leave)
         return idle
+
+    def _jump(self) -> bool:
+        """At order "fifo", go to the next timer where nothing else can happen next; return whether that was so."""
+        tick = self._timers.next_tick()
+        if tick is None or tick <= self._clock.tick or self.leave or self._jumps >= self.most_jumps:
+            return False
+        outside = self.outside
+        if outside is None or outside.crowd():
+            return False
+        self._clock.move(tick)
+        self._jumps += 1
+        self._timers.release(tick, self._ready)
+        return True
 
     def _release(self) -> None:
         """Queue what is due, at order "fifo": as select() would say it, then timers."""

@@ -19,7 +19,7 @@ from virtualloop._loop.creation import attended
 from virtualloop._loop.handles import report, run_unless_cancelled
 from virtualloop._loop.timer_handle import TimerHandle
 from virtualloop._stock.handles import RecordedHandle
-from virtualloop._stock.tasks import NumberedTask, Task, TracedTask
+from virtualloop._stock.tasks import NumberedTask, Task, TracedTask, future_iterator_type
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -201,6 +201,7 @@ def keep_record(loop: Fitted, trace: Trace, ordinary: type, common_span: float) 
         task_type=TracedTask,
         handle_type=RecordedHandle,
         timer_type=TimerHandle,
+        iterator_type=future_iterator_type,
     )
     loop._recorder = recorder
     setattr(loop, "is_running", _noticing(loop, recorder, loop.is_running))  # noqa: B010  # a method to type checkers

@@ -34,6 +34,7 @@ __all__ = [
     "all_tasks",
     "any_left",
     "cancel_by_force",
+    "future_iterator_type",
     "is_default_name",
     "is_first_step",
     "is_ours",
@@ -221,8 +222,11 @@ def is_default_name(name: object) -> bool:
 # --- which callback is what -------------------------------------------------------------------------------------------
 
 
-def _observe_step_type() -> type:
-    """Return the type of the callback that a new task gives to its loop; asyncio has no name for it."""
+def _observe_types() -> tuple[type, type]:
+    """Return the types of the callback that a new task gives to its loop, and of what a coroutine awaits a future by.
+
+    asyncio has no names for them.
+    """
     seen: list[object] = []
 
     class Observer:
@@ -242,11 +246,11 @@ def _observe_step_type() -> type:
     loop: Any = Observer()
     STOCK_TASK(coro, loop=loop, name="observed")
     coro.close()
-    return type(seen.pop())  # which the task goes with
+    return type(seen.pop()), type(iter(asyncio.Future(loop=loop)))  # the task goes with its callback
 
 
 #: A task's first step, the one after a bare yield as in sleep(0), and the one that throws into it.
-step_type = _observe_step_type()
+step_type, future_iterator_type = _observe_types()
 #: A task's resumption by a future that it awaits is a built-in method of the task, and so are others: task.cancel.
 wakeup_type = types.BuiltinMethodType
 WAKEUP_NAME = "task_wakeup"
