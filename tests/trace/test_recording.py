@@ -256,6 +256,17 @@ def test_methods_of_a_class_of_the_users_are_called_with_a_trace():
     assert seen == [0.25]
 
 
+@pytest.mark.parametrize("name", [None, "ann"])
+def test_a_new_task_rests_nowhere(name):
+    """And says so: that a recorder finds nothing there costs as much as a step."""
+    with opened(trace=Trace()) as loop:
+        task = loop.create_task(asyncio.sleep(0), name=name)
+
+        assert task._virtualloop_rest is None
+        loop.run_until_complete(task)
+        assert task._virtualloop_rest is None
+
+
 def test_a_handle_is_called_as_without_a_trace():
     with opened(trace=Trace()) as loop, opened() as plain:
         assert repr(loop.call_soon(int)) == repr(plain.call_soon(int)) == "<Handle int()>"

@@ -89,6 +89,8 @@ def attended(loop: Making, coro: Any, name: Any, kwargs: dict[str, Any]) -> asyn
             # What particular() comes to.
             task = kind.__new__(kind)
             task._virtualloop_number = number
+            if kind is TracedTask:
+                task._virtualloop_rest = None
             task.__init__(coro, loop=loop, name=f"Task-{number}")
         # Its first step is a plain callback, in a queue whose entries change places.
         if loop._reordering is not None and not kwargs.get("eager_start"):
