@@ -1,10 +1,13 @@
 """Which replies are late, and in which order that is tried, without a program."""
 
 import asyncio
+import random
+
+import pytest
 
 import virtualloop
 from virtualloop._core.lateness import HELD, LONGEST
-from virtualloop._exploration.late import DELAYS, MOST_PAIRS, LateReplies
+from virtualloop._exploration.late import APART, DELAYS, MOST_PAIRS, LateReplies
 from virtualloop._exploration.outcome import Outcome
 from virtualloop._exploration.replies import Reply, Timeout
 from virtualloop.schedules import Choice
@@ -43,14 +46,45 @@ def test_what_only_a_late_reply_brings_about_is_late_as_well():
     assert not second.shows
 
 
-def test_a_reply_also_comes_after_each_thing_that_comes_next():
+def test_a_reply_also_comes_with_each_thing_that_comes_next_and_after_it():
     late = LateReplies([FIRST], PLAIN, needed=set(), seed=7)
     run = late.take()
     late.learn(run, Outcome("io", choices=[run.branch[0][1], *PLAIN], replies=[FIRST], follows=[200_000, 400_000]))
-    shown = [late.take() for _ in range(3)][::2]
+    shown = [late.take() for _ in range(7)][::2]
 
-    assert [answers(run) for run in shown] == [[(0, 900_000 + DELAYS[0] + ticks + 1)] for ticks in (200_000, 400_000)]
+    moments = [ticks + after for ticks in (200_000, 400_000) for after in (0, APART)]
+    assert [answers(run) for run in shown] == [[(0, 900_000 + DELAYS[0] + moment)] for moment in moments]
     assert not any(run.shows for run in shown)
+
+
+@pytest.mark.parametrize("patch_time", [True, False])
+@pytest.mark.parametrize("jitter", [0.0, 0.005])
+@pytest.mark.parametrize("timeout", [0.2, 5])
+def test_a_hedge_that_is_served_together_with_the_first_request(patch_time, jitter, timeout):
+    """The first reply is late by so much that it meets the second one, which is cancelled wherever it comes earlier."""
+
+    async def main():
+        orders, dice = [], random.Random()
+
+        async def order(number):
+            await asyncio.sleep(0.02 + dice.random() * jitter)
+            orders.append(number)
+
+        requests = [asyncio.create_task(order(0))]
+        done, _ = await asyncio.wait(requests, timeout=timeout)
+        if not done:
+            requests.append(asyncio.create_task(order(1)))
+            _, pending = await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
+            for request in pending:
+                request.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+        assert len(orders) == 1, orders
+
+    exploration = virtualloop.explore(main, check=False, patch_time=patch_time)
+
+    assert exploration.runs < 20
+    assert "[0, 1]" in str(exploration.failure.exception)
+    assert "comes after its timeout" in exploration.failure.report
 
 
 def test_what_fails_already_is_not_made_later():

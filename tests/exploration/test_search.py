@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virtualloop._core.lateness import HELD, LONGEST
+from virtualloop._exploration.late import APART
 from virtualloop._exploration.levels import LEVELS, level_of, tighter_than
 from virtualloop._exploration.outcome import Outcome
 from virtualloop._exploration.replies import Reply, Timeout
@@ -184,7 +185,7 @@ def test_each_reply_is_late_in_the_usual_ways_before_all_is_tried():
     plans, runs = explore(search, waits, replies)
 
     assert search.exhausted
-    assert runs[1:5] == [(900_001, 0, 0), (0, 0, 500_001), (900_000, 0, 0), (0, 0, 500_000)]
+    assert runs[1:5] == [(900_000 + APART, 0, 0), (0, 0, 500_000 + APART), (900_000, 0, 0), (0, 0, 500_000)]
     assert len(runs) == 11
     assert [plan.late.reply for plan in plans[1:3]] == replies
 

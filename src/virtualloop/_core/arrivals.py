@@ -21,7 +21,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
-from heapq import heappop
+from heapq import heappop, nsmallest
 from itertools import chain
 from math import inf
 from typing import Any
@@ -129,6 +129,10 @@ class Arrivals:
         """Iterate over what is held or due, by tick."""
         late = sorted(chain(self.held, *self.by_turns.values()))
         return (event for *_, event in (*late, *self._due))
+
+    def next_deadlines(self, most: int) -> list[int]:
+        """Return the next ticks for which timers are set, so many at most; those included that were cancelled."""
+        return nsmallest(most, self._timers.ticks)
 
     def begin_at(self, tick: int) -> None:
         """The loop has nothing to do at `tick`, or begins: whatever there is may happen from there."""

@@ -2,8 +2,8 @@
 
 Owns the order in which that is tried; runs nothing. First each reply of the plain run is late in each of the usual
 ways. A run with a late reply shows others, such as those to a request that is sent again, so that is late as well, once
-behind each reply that was; and it shows what comes next, so the reply also comes after each of these. When all that was
-tried, chance decides by how much.
+behind each reply that was; and it shows what comes next, so the reply also comes with each of these, and after it. When
+all that was tried, chance decides by how much.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from virtualloop.schedules._random import random_delay
 
 __all__ = ["LateReplies", "LateRun"]
 
+#: What is so many ticks later than something else comes in a turn of its own: with a clock of its own, a jump lands a
+#: tick past its deadline, and takes along what is due by then; and it is from there that spare time was counted.
+APART = 3
 #: By how many ticks a reply comes after its timeout.
-DELAYS = (1, 0, 5_000, 20_000, 45_000)
+DELAYS = (APART, 0, 5_000, 20_000, 45_000)
 #: So many pairs are tried; a program with many replies has many times more.
 MOST_PAIRS = 100
 
@@ -88,7 +91,7 @@ class LateReplies:
             return
         question, asked = run.branch[-1]
         late = _Late(run.branch[:-1], run.reply, asked)
-        self._shown.extend((late, DELAYS[0] + ticks + 1) for ticks in outcome.follows)
+        self._shown.extend((late, DELAYS[0] + ticks + after) for ticks in outcome.follows for after in (0, APART))
         for reply in outcome.replies:
             if reply.question > question and self._doubles_left:
                 self._doubles_left -= 1

@@ -80,6 +80,8 @@ class Survey(StateLog):
         self._first: dict[object, int] = {}
         # When the questions at which a reply was put off were asked, by number.
         self._asked_at: dict[int, int] = {}
+        # For when timers were set when a reply arrived that was put off, by the question at which it was.
+        self._ahead: dict[int, list[int]] = {}
 
     def attach(self, arrivals: Arrivals | None, clock: Clock, recorder: Recorder | None) -> None:
         """Look at the arrivals of a loop that keeps a record."""
@@ -104,6 +106,9 @@ class Survey(StateLog):
             question, _ = asked.pop(id(entry), (None, None))
             if question is not None:
                 self._questions[len(steps)] = question
+                arrivals = self._arrivals
+                if arrivals is not None and is_late(self._recording.choices[question]):
+                    self._ahead[question] = arrivals.next_deadlines(MOST_FOLLOWING)
             if self._answers_somebody(entry):
                 self._answers.add(len(steps))
             run_and_keep(entry)
@@ -159,7 +164,8 @@ class Survey(StateLog):
     def follows(self, reply: Reply) -> list[int]:
         """Return how many ticks after a reply that came late each thing arrived that came next, of each kind the first.
 
-        Those are the moments before and after which it makes a difference.
+        Those are the moments before and after which it makes a difference. So are those for which timers were set when
+        it came, which it may have had cancelled.
         """
         steps = self._recorder.steps
         arrived = next((step for step, question in self._questions.items() if question == reply.question), None)
@@ -167,7 +173,7 @@ class Survey(StateLog):
             return []
         tick = steps[arrived][0]
         seen: dict[object, int] = {}
-        found: dict[int, None] = {}
+        found = {each - tick: None for each in self._ahead.get(reply.question, ()) if tick < each <= tick + reply.spare}
         for each, subject, waker, due, *_ in steps[arrived + 1 :]:
             if isinstance(subject, int) or due is None or each <= tick or each - tick > reply.spare:
                 continue
@@ -175,7 +181,7 @@ class Survey(StateLog):
             seen[kind] = seen.get(kind, 0) + 1
             if seen[kind] <= OF_EACH_KIND:
                 found[each - tick] = None
-            if len(found) == MOST_FOLLOWING:
+            if len(found) >= MOST_FOLLOWING:
                 break
         return list(found)
 
