@@ -120,6 +120,7 @@ class Random:
         self._order = draw = self._stream("order").random  # type: ignore[method-assign]  # from now on
         # Python finds faster what each has of its own.
         self._was_late, self._skip, self._fast = False, 0, 0.0
+        self._slow_rate, self._apart_rate, self._slow_log = -1.0, -1.0, 0.0
         low, high = TURNS_RATES
         self._turns_rate = low + (high - low) * draw()
         low, high = HOLD_RATES
