@@ -158,6 +158,28 @@ def test_a_child_that_sleeps_until_it_is_written_to_costs_nothing(linux):
 
 
 @pytest.mark.parametrize("linux", ON_LINUX)
+def test_a_child_that_sleeps_until_what_it_has_written_is_read_costs_nothing(linux):
+    """Nobody reads: the child's output is full, then its input, and what is written there waits."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        process = await asyncio.create_subprocess_exec("cat", stdin=PIPE, stdout=PIPE, limit=1024)
+        process.stdin.write(b"x" * 1_000_000)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(3600):
+                await process.stdin.drain()
+        at = loop.time()
+        read, _ = await asyncio.gather(process.stdout.readexactly(1_000_000), process.stdin.drain())
+        process.stdin.close()
+        await process.wait()
+        return at, len(read), loop.time()
+
+    began = time.monotonic()
+    assert run(main) == (3600, 1_000_000, 3600)
+    assert time.monotonic() - began < 50
+
+
+@pytest.mark.parametrize("linux", ON_LINUX)
 def test_a_deadlock_with_a_child_is_one(linux):
     async def main():
         process = await asyncio.create_subprocess_exec("cat", stdin=PIPE, stdout=PIPE)

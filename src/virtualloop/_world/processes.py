@@ -4,9 +4,9 @@ Owns which children are awaited, that they have ended, and whether the clock wai
 
 A child runs in real time, so the clock stands while one that somebody awaits is at work. Where nothing else could
 happen any is waited for, for the patience: somebody may await it in a way that is not known here. One that sleeps until
-this process writes to it (Linux tells) is at rest. One that is at work for longer than the patience sets the pace (see
-`pace`), and is given up in the end: there is a warning, time goes on, and the child counts again when something has
-come from it, or somebody else awaits it.
+this process writes to it, or reads from it (Linux tells), is at rest. One that is at work for longer than the patience
+sets the pace (see `pace`), and is given up in the end: there is a warning, time goes on, and the child counts again
+when something has come from it, or somebody else awaits it.
 """
 
 from __future__ import annotations

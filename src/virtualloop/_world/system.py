@@ -109,6 +109,8 @@ _AARCH64 = {
     260: (Call.PROCESS, _NO_LIMIT),  # wait4
     441: (Call.DESCRIPTORS, (3, _POINTER)),  # epoll_pwait2
 }
+#: The calls in which somebody sleeps until what he has written is read: write, writev, sendto, sendmsg.
+_WRITES = {"x86_64": (1, 20, 44, 46), "aarch64": (64, 66, 206, 211)}
 _MACHINE = os.uname().machine if hasattr(os, "uname") else ""
 _CALLS = {"x86_64": _X86_64, "aarch64": _AARCH64}.get(_MACHINE, {})
 
@@ -264,12 +266,24 @@ def _is_asleep(tree: str, turns: dict[str, object]) -> bool:
         if tree != "self":
             doing = _what_does(folder)
             if doing is None or doing.limited or doing.call in (Call.WORK, Call.SLEEP):
-                if not _is_dead(f"{folder}/stat"):
+                if not _waits_for_a_reader(tree, folder) and not _is_dead(f"{folder}/stat"):
                     return False
             turns[task] = _turns(folder)
         if not all(_is_asleep(child, turns) for child in _children_of(folder)):
             return False
     return True
+
+
+def _waits_for_a_reader(process: str, task: str) -> bool:
+    """Return whether a thread of a child sleeps until somebody reads what it writes into a pipe or a socket."""
+    words = (_read(f"{task}/syscall") or b"").split()
+    if len(words) < 2 or not words[0].isdigit() or int(words[0]) not in _WRITES.get(_MACHINE, ()):
+        return False
+    try:
+        name: str = _readlink(f"/proc/{process}/fd/{int(words[1], 16)}")
+    except OSError:
+        return False
+    return name.startswith(("pipe:", "socket:")) and _state_of(f"{task}/stat") == b"S"
 
 
 def is_child_asleep(child: int) -> bool:
