@@ -157,7 +157,10 @@ class Services(TaskOwner, Networking):
             self._watched.close()
             self._look_again()
         self._closed = True
-        self._check_anew()
+        self._checked = True
+        self._step_type = None
+        if self._recorder is not None:
+            self._check_anew()
         self._executor_shutdown_called = True
         executor = self._default_executor
         if executor is not None:
@@ -232,11 +235,12 @@ class Services(TaskOwner, Networking):
         unusual = self._debug is not False or self._closed or self._replaced is not None
         self._checked = unusual or self._recorder is not None
         self._step_type = None if self._checked else step_type
-        for name, method in self._in_place.items():
-            if unusual:
-                vars(self).pop(name, None)
-            else:
-                vars(self)[name] = method
+        if self._recorder is not None:
+            for name, method in self._in_place.items():
+                if unusual:
+                    vars(self).pop(name, None)
+                else:
+                    vars(self)[name] = method
 
     def _debug_run(self, *, enabled: bool) -> None:
         """Have what runs watched as debug mode does, or not any more."""
