@@ -54,13 +54,19 @@ class FirstRuns:
         elif misfit is not None:
             code = getattr(function_of(self._main), "__code__", FirstRuns.passes.__code__)
             message = f"{name_of(self._main)}(): the run replay={run.token!r} fits no more, and passes: {misfit}. "
-            message += "The program has changed since: record the run again, or take it away"
+            message += (
+                "The program has changed since, or differs from run to run: record the run again, or take it away"
+            )
             warnings.warn_explicit(message, UserWarning, code.co_filename, code.co_firstlineno)
 
     def fails(self, run: FirstRun, failure: Failure, misfit: str | None) -> None:
         """Take note that a run fails."""
         self._failed[failure.token] = run.token
-        changed = "" if misfit is None else f"; the program has changed since: {misfit}"
+        changed = (
+            ""
+            if misfit is None
+            else f"; it is another run now, of a program that has changed or that differs from run to run: {misfit}"
+        )
         what = "is pinned by replay=" if run.is_pinned else f"failed on {run.date} and was kept"
         note = f"This run {what}{changed}"
         failure.exception.add_note(note)
