@@ -177,6 +177,7 @@ LAYERS = [
     "_exploration.outcome",
     "_exploration.steps",
     "_exploration.body",
+    "_exploration.generators",
     "_exploration.control",
     "_exploration.run",
     "_exploration.cases",

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, ParamSpec, TypeVar
 
+from virtualloop._exploration.generators import Generators
 from virtualloop._loop.alarms import Alarm, heard
 
 __all__ = ["NoAlarm", "alarm_here", "alone", "controlled", "ignore_unawaited", "leave_behind"]
@@ -37,7 +38,8 @@ class _Process:
         self.lock = threading.Lock()
         self.explorations = 0
         self.random_state: Any = None
-        #: The state of the random module with which each run begins, once it is known.
+        self.generators: Generators | None = None
+        #: The state of all generators of random numbers with which each run begins, once it is known.
         self.first_state: Any = None
         self.collects = False
         self.filters = ExitStack()
@@ -85,6 +87,7 @@ def controlled(*, patched: bool) -> Iterator[None]:
         process.explorations += 1
         if process.explorations == 1:
             process.random_state = random.getstate()
+            process.generators = Generators()
             process.collects = gc.isenabled()
             gc.disable()
         # Where filters belong to a context each exploration has its own, else the process has one list of them.
@@ -116,6 +119,9 @@ def controlled(*, patched: bool) -> Iterator[None]:
                 process.filters.close()
                 process.ignores_unawaited = False
                 random.setstate(process.random_state)
+                if process.generators is not None:
+                    process.generators.end()
+                    process.generators = None
                 if process.collects:
                     gc.enable()
 
@@ -176,6 +182,8 @@ def alone(run: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
             _process.first_state = random.getstate()
         else:
             random.setstate(_process.first_state)  # a quarter of the time
+        if _process.generators is not None:
+            _process.generators.begin(_process.first_state)
         result = run(*args, **kwargs)
         _process.runs += 1
         if _process.runs % RUNS_BETWEEN == 0:
