@@ -511,3 +511,22 @@ def test_the_default_timer_of_timeit_is_a_clock():
     stock = timeit.default_timer
     assert patched(main) == pytest.approx(60)
     assert timeit.default_timer is stock
+
+
+@pytest.mark.parametrize("found", ["before it has run", "afterwards"])
+def test_whoever_puts_back_what_he_found_leaves_the_clock_to_itself(found):
+    with opened() as loop:
+        reading = loop.time
+        if found == "afterwards":
+            loop.run_until_complete(asyncio.sleep(1))
+            reading = loop.time
+        loop.run_until_complete(asyncio.sleep(1))
+        now = loop.time()
+        loop.time = lambda: 77.0
+        assert loop.run_until_complete(asyncio.sleep(0, "done")) == "done"
+        assert loop.time() == 77.0
+        loop.time = reading
+        assert loop.time() == now
+        assert not loop._scheduler._sources, "nothing is asked for the time any more"
+        loop.run_until_complete(asyncio.sleep(1))
+        assert loop.time() == now + 1

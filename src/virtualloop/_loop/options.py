@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial, wraps
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from virtualloop._core.clock import SECONDS
 from virtualloop._core.entries import FIRST
 from virtualloop._core.ready import ReorderingQueue
 from virtualloop._core.scheduler import Scheduler
@@ -70,6 +71,8 @@ if TYPE_CHECKING:
         _lateness: int
         _replies: bool
         _spin_limit: int
+
+        _reading: Any
 
         @property
         def _most_jumps(self) -> int: ...
@@ -150,6 +153,8 @@ def scheduler_of(loop: Scheduled, *, usual: type[Scheduler] = Scheduler) -> Sche
             spin_limit=loop._spin_limit,
         )
     scheduler.most_jumps = loop._most_jumps
+    # From now on time() is in C throughout, because a timeout asks for it twice.
+    loop._reading = partial(SECONDS, loop._clock)
     if loop._recorder is not None:
         scheduler.add_instrument(loop._recorder)
         if scheduler.arrivals is not None:

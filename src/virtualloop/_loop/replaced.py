@@ -7,7 +7,8 @@ whoever replaces it moves the clock, and back as well. Knows no timers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from types import MethodType
+from typing import TYPE_CHECKING, Any
 
 from virtualloop._core.clock import TICKS_PER_SECOND, Clock
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
         """A loop, as far as its time may be replaced."""
 
         _clock: Clock
-        _reading: Callable[[], float]
+        _reading: Any
         _replaced: ReplacedTime | None
         _checked: bool
 
@@ -54,11 +55,12 @@ class ReplacedTime:
 def replace_time(loop: Timed, time: Callable[[], float]) -> None:
     """Have a loop's clock follow `time`."""
     restore_time(loop)
-    if time == loop._reading:  # what a patch has found there and puts back
+    scheduler, cls = loop._scheduling(), type(loop)
+    if time in (loop._reading, MethodType(cls._reading, loop)):  # what a patch has found there and puts back
         return
     loop._replaced = ReplacedTime(loop._clock, loop._reading, time)
     loop._reading = time
-    loop._scheduling().add_source(loop._replaced)
+    scheduler.add_source(loop._replaced)
     loop._check_anew()
 
 

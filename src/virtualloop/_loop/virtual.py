@@ -22,13 +22,12 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
-from functools import partial
 from heapq import heappush
 from operator import attrgetter
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, cast
 
-from virtualloop._core.clock import EPOCH, SECONDS, TICKS, TICKS_PER_SECOND, Clock, LateClock, span_in_ticks
+from virtualloop._core.clock import EPOCH, TICKS, TICKS_PER_SECOND, Clock, LateClock, span_in_ticks
 from virtualloop._core.events import ExternalEvent
 from virtualloop._core.ready import ReorderingQueue
 from virtualloop._core.spin import JUMP_LIMIT, SPIN_LIMIT
@@ -192,8 +191,6 @@ class VirtualLoop(Services):
             span_in_ticks(thread_patience, argument="thread_patience")
             self._thread_patience = thread_patience
         self._clock = LateClock(start) if patch_time else Clock(start)
-        #: What `time` is: in C throughout, because a timeout asks for it twice.
-        self._reading: Callable[[], float] = partial(SECONDS, self._clock)
 
         self._timers = Timers()
         # Where callbacks are queued, a deque; and what they are taken from, it or the reordering queue around it.
@@ -208,7 +205,7 @@ class VirtualLoop(Services):
         self._make_task: Callable[..., Any] | None = None
         # The class of the loop's own tasks, where others are looked at when they begin.
         self._own_task: type[Task] | None = None
-        # The type of a task's steps, which call_soon() looks for before all else; None where it has more to do.
+        # The type of tasks' steps, which call_soon() looks for before all else; None where it has more to do.
         self._step_type: type | None = None
         if schedule is not None or order != "fifo":
             options.vary(self, order, PLAIN if schedule is None else schedule)
@@ -251,18 +248,20 @@ class VirtualLoop(Services):
     # --- time ---------------------------------------------------------------------------------------------------------
 
     if TYPE_CHECKING:
+        _reading: Any
 
         def time(self) -> float:
             """Return the clock's reading in seconds. Reading it never moves it."""
             raise NotImplementedError
     else:
+
+        def _reading(self) -> float:
+            return self._clock.seconds
+
         # A property, because a test may put something else in its place, and then timers fall due by that.
-        time = property(
-            attrgetter("_reading"),
-            replace_time,
-            restore_time,
-            "Return the clock's reading in seconds. Reading it never moves it.",
-        )
+        doc = "Return the clock's reading in seconds. Reading it never moves it."
+        time = property(attrgetter("_reading"), replace_time, restore_time, doc)
+        del doc
 
     def next_deadline(self) -> float | None:
         """Return when the next thing happens that is known: the present time if something is ready; None if nothing is.
