@@ -1,6 +1,7 @@
 """What tells runs apart."""
 
 import asyncio
+import weakref
 
 import pytest
 
@@ -76,3 +77,22 @@ def test_steps_are_noted_in_line_as_around_them(monkeypatch, order, many):
         assert one.failed is None
         found.add(one.digest)
     assert len(found) > 1 or order == "fifo"
+
+
+def test_a_task_that_has_ended_is_gone_while_the_next_callback_runs():
+    seen = []
+
+    async def child():
+        """End at once."""
+
+    async def main():
+        task = asyncio.ensure_future(child())
+        gone = weakref.ref(task)
+        del task
+        asyncio.get_running_loop().call_soon(lambda: seen.append(gone() is None))
+        await asyncio.gather(asyncio.sleep(0.01), asyncio.sleep(0.02))
+
+    explore(main, runs=20)
+
+    assert len(seen) > 1
+    assert all(seen)

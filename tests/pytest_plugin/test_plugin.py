@@ -869,7 +869,7 @@ OF_UNITTEST = """
 """
 
 
-@pytest.mark.parametrize("options", [["--explore=50"], ["-oexplore=50"], ["--explore=50", "-nauto", "-pxdist"]])
+@pytest.mark.parametrize("options", [["--explore=50"], ["-oexplore=50"]])
 def test_async_tests_of_unittest_are_explored_as_they_stand(session, options):
     failed = session(OF_UNITTEST, "-rA", *options)
 

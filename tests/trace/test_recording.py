@@ -341,3 +341,66 @@ def test_a_task_that_has_ended_takes_along_where_it_rested():
         gc.collect()
 
         assert [ref() for ref in seen] == [None, None]
+
+
+@pytest.mark.parametrize("instruments", ["trace", "trace and onlooker", "debug", "nothing"])
+def test_an_exception_that_is_kept_keeps_nothing_of_other_callbacks(instruments):
+    class Given:
+        pass
+
+    async def fails():
+        raise ValueError
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        kept, given = [], []
+        for _ in range(3):
+            task = asyncio.ensure_future(fails())
+            thing = Given()
+            given.append(weakref.ref(thing))
+            loop.call_soon(lambda _: None, thing)
+            del thing
+            await asyncio.sleep(1)
+            kept.append(task.exception())
+            gc.collect()
+        return len(kept), [each() for each in given]
+
+    with opened(trace=Trace() if "trace" in instruments else None) as loop:
+        loop.set_debug(instruments == "debug")
+        if "onlooker" in instruments:
+            loop._scheduling().add_instrument(Onlooker())
+        assert loop.run_until_complete(main()) == (3, [None, None, None])
+
+
+@pytest.mark.parametrize("what", ["debug", "time"])
+@pytest.mark.parametrize("name", ["call_soon", "call_later", "call_at"])
+def test_what_somebody_has_put_in_the_place_of_a_method_stays_with_a_trace(name, what):
+    with opened(trace=Trace()) as loop:
+        loop.run_until_complete(asyncio.sleep(0))
+        seen, own = [], getattr(loop, name)
+
+        def spy(*args, **kwargs):
+            seen.append(name)
+            return own(*args, **kwargs)
+
+        setattr(loop, name, spy)
+        if what == "debug":
+            loop.set_debug(True)
+        else:
+            loop.time = lambda: 5.0
+        assert getattr(loop, name) is spy
+        if what == "debug":
+            loop.set_debug(False)
+        else:
+            del loop.time
+        assert getattr(loop, name) is spy
+        loop.run_until_complete(asyncio.sleep(0))
+        assert seen == (["call_soon"] * len(seen) if name == "call_soon" else [])
+
+
+def test_errors_call_the_methods_as_without_a_trace():
+    with opened(trace=Trace()) as loop:
+        loop.run_until_complete(asyncio.sleep(0))
+        for name in ("call_soon", "call_later", "call_at"):
+            with pytest.raises(TypeError, match=rf"^VirtualLoop\.{name}\(\) missing"):
+                getattr(loop, name)()

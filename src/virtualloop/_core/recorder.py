@@ -269,6 +269,8 @@ class Recorder:
                     if self._alert:
                         self._attend(None, None)
                     self.now = None
+            # An exception that somebody keeps may keep this frame.
+            entry = context = callback = argument = task = rest = own = None
 
         return turn
 

@@ -496,6 +496,8 @@ class Scheduler:
                     raise
                 except BaseException as exc:
                     failed(exc, entry)
+            # An exception that somebody keeps may keep this frame.
+            entry = None
 
         return turn
 

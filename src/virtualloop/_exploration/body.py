@@ -56,6 +56,8 @@ class ExploringScheduler(Scheduler):
             log.steps += n
             for _ in FEW[n] if n < 17 else repeat(None, n):
                 entry = take()
+                # What has been looked at may be gone while the next one runs.
+                task = coro = frame = None
                 try:
                     if kind_of(entry) is step:
                         context, callback, argument = entry

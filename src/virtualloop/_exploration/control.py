@@ -39,7 +39,7 @@ class _Process:
         self.explorations = 0
         self.random_state: Any = None
         self.generators: Generators | None = None
-        #: The state of all generators of random numbers with which each run begins, once it is known.
+        #: The state of the random module with which each run begins, once it is known.
         self.first_state: Any = None
         self.collects = False
         self.filters = ExitStack()
@@ -120,7 +120,7 @@ def controlled(*, patched: bool) -> Iterator[None]:
                 process.ignores_unawaited = False
                 random.setstate(process.random_state)
                 if process.generators is not None:
-                    process.generators.end()
+                    process.generators.restore()
                     process.generators = None
                 if process.collects:
                     gc.enable()
@@ -183,7 +183,7 @@ def alone(run: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         else:
             random.setstate(_process.first_state)  # a quarter of the time
         if _process.generators is not None:
-            _process.generators.begin(_process.first_state)
+            _process.generators.restore()
         result = run(*args, **kwargs)
         _process.runs += 1
         if _process.runs % RUNS_BETWEEN == 0:

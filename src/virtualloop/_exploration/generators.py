@@ -1,7 +1,7 @@
 """Generators of random numbers that a program, or a library of its, has made before: a jitter's, a faker's.
 
-Owns finding them, and that each run finds them in one state and the process afterwards in that of before. They were
-seeded with what no run knows, and go on from run to run, so that no two runs would be the same. Knows nothing of runs.
+Owns finding them, and that each run, and whoever comes afterwards, finds each in the state that it was in. They would
+go on from run to run, so that no two runs were the same. Knows nothing of runs.
 """
 
 from __future__ import annotations
@@ -70,12 +70,7 @@ class Generators:
     def __init__(self) -> None:
         self._before = [(each, each.getstate()) for each in _search.found()]
 
-    def begin(self, state: Any) -> None:
-        """Let each be in this state."""
-        for each, _ in self._before:
-            each.setstate(state)
-
-    def end(self) -> None:
+    def restore(self) -> None:
         """Let each be in the state that it was in."""
         for each, state in self._before:
             each.setstate(state)

@@ -237,9 +237,11 @@ class Services(TaskOwner, Networking):
         self._step_type = None if self._checked else step_type
         if self._recorder is not None:
             for name, method in self._in_place.items():
-                if unusual:
-                    vars(self).pop(name, None)
-                else:
+                # What somebody else has put there stays.
+                there = vars(self).get(name)
+                if unusual and there is method:
+                    del vars(self)[name]
+                elif not unusual and there is None:
                     vars(self)[name] = method
 
     def _debug_run(self, *, enabled: bool) -> None:

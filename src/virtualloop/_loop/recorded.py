@@ -127,4 +127,7 @@ def methods(loop: Recorded, common_span: float) -> dict[str, Callable[..., Any]]
             by_tick[tick] = [entry, handle]
         return handle
 
-    return {"call_soon": call_soon, "call_later": call_later, "call_at": call_at}
+    found: dict[str, Callable[..., Any]] = {"call_soon": call_soon, "call_later": call_later, "call_at": call_at}
+    for name, method in found.items():
+        method.__qualname__ = f"VirtualLoop.{name}"  # as errors call it
+    return found
