@@ -2,12 +2,13 @@
 
 import asyncio
 import weakref
+from dataclasses import replace
 
 import pytest
 
+from helpers import as_explored
 from virtualloop import choose, explore
 from virtualloop._exploration import body, steps
-from virtualloop._exploration.program import Program
 from virtualloop.schedules import Random
 
 
@@ -58,18 +59,7 @@ def test_steps_are_noted_in_line_as_around_them(monkeypatch, order, many):
 
     for module in (steps, body):
         monkeypatch.setattr(module, "MANY", many)
-    program = Program(
-        main,
-        lateness=0.05,
-        replies=True,
-        chosen=None,
-        network=None,
-        strict=False,
-        allow=(),
-        options=None,
-        epoch=None,
-        number=0,
-    )
+    program = replace(as_explored(main, replies=True), number=0)
     found = set()
     for seed in range(20):
         one, other = (program._run(Random(seed), log, order) for log in (steps.StepLog(), Seen()))
